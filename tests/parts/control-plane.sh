@@ -28,7 +28,7 @@ printf 'module throughline.invalid/controlplane\n\ngo 1.26.0\n' > go.mod
 gomod=$(go mod download -json "k8s.io/kubernetes@v$version" | sed -n 's/^\t"GoMod": "\(.*\)",\?$/\1/p')
 {
     printf 'module throughline.invalid/controlplane\n\ngo 1.26.0\n\nrequire k8s.io/kubernetes v%s\n\nreplace (\n' "$version"
-    grep -oE '^\s*k8s\.io/[a-z0-9-]+ v0\.0\.0\b' "$gomod" | awk '{print $1}' | sort -u |
+    grep -oE '^\s*k8s\.io/[a-z0-9-]+ v0\.0\.0$' "$gomod" | awk '{print $1}' | sort -u |
         while read -r module; do printf '\t%s => %s v%s\n' "$module" "$module" "$staging"; done
     printf ')\n'
 } > go.mod
@@ -37,7 +37,7 @@ gomod=$(go mod download -json "k8s.io/kubernetes@v$version" | sed -n 's/^\t"GoMo
     for c in "${commands[@]}"; do printf '\t_ "k8s.io/kubernetes/cmd/%s"\n' "$c"; done
     printf ')\n'
 } > tools.go
-go mod tidy 2>/dev/null
+go mod tidy > tidy.log 2>&1 || { cat tidy.log >&2; exit 1; }
 
 flags="-s -w -X k8s.io/component-base/version.gitVersion=v$version"
 flags+=" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"

@@ -14,7 +14,8 @@ mod record;
 pub use address::{AddressError, Endpoint};
 pub use record::{
     Batch, Capability, Connection, ConnectionEnd, ConnectionState, Exchange, ExchangeEnd, Failure,
-    FailureKind, Heartbeat, NatBinding, NatEvidence, Owner, PushReply, Record, Role, record,
+    FailureKind, Heartbeat, NatBinding, NatEvidence, Owner, PushReply, Record, Role,
+    kind::Kind as RecordKind,
 };
 
 /// gRPC path of the one method: unary, [`Batch`] in, [`PushReply`] out.

@@ -1,6 +1,7 @@
 //! The records an agent ships. Field comments give units where the name does not.
 
 use crate::Endpoint;
+use kind::Kind;
 
 /// What one agent ships at once. (node, boot_id, sequence) names a batch for ever.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -31,11 +32,11 @@ pub struct PushReply {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Kind", tags = "1, 2, 3, 4, 5, 6")]
-    pub kind: Option<record::Kind>,
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6")]
+    pub kind: Option<Kind>,
 }
 
-pub mod record {
+pub(crate) mod kind {
     #[derive(Clone, PartialEq, prost::Oneof)]
     pub enum Kind {
         #[prost(message, tag = "1")]

@@ -30,6 +30,6 @@ pub use hop::Hop;
 pub use path::{Path, PathHop};
 
 pub use row::{
-    DecodeError, Layer, Micros, Row, TableSpec, all, from_batch, hour_of_ns, micros_of_ns, spec,
+    DecodeError, Layer, Micros, PARTITION, Row, TableSpec, all, from_batch, hour_of_ns, micros_of_ns, spec,
     to_batch,
 };
