@@ -3,7 +3,7 @@
 # kube-controller-manager and kube-proxy. `k8s.io/kubernetes` cannot be `go install`ed (its go.mod
 # has local replaces), so a small module of our own pins every staging module beside it.
 #
-# usage: control-plane.sh CACHE_DIR     -> CACHE_DIR/kubernetes-VERSION/{kube-apiserver,...}
+# usage: control-plane.sh CACHE_DIR     -> prints the directory of the three programs
 set -euo pipefail
 
 version=1.36.3
@@ -14,7 +14,7 @@ commands=(kube-proxy kube-apiserver kube-controller-manager)
 
 missing=()
 for c in "${commands[@]}"; do [ -x "$out/$c" ] || missing+=("$c"); done
-[ ${#missing[@]} -eq 0 ] && exit 0
+if [ ${#missing[@]} -eq 0 ]; then echo "$out"; exit 0; fi
 
 echo "building ${missing[*]} v$version from Go modules (about 7 minutes on 2 cores, once)" >&2
 work="$out/module"
@@ -47,3 +47,5 @@ for c in "${missing[@]}"; do
     mv "$out/$c.partial" "$out/$c"
     echo "  built $c in $(( $(date +%s) - start )) s" >&2
 done
+rm -rf "$work"
+echo "$out"
