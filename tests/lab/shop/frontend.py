@@ -1,0 +1,38 @@
+"""`frontend`: asks the cart once, or twice to check out, and gives up with 502 when a call breaks."""
+
+import requests
+
+from . import service, tracing
+
+app, calls = service.create("frontend")
+
+
+@app.get("/products/<int:number>")
+def product(number):
+    return page(calls.http("GET", "cart", f"/cart/{number}?token={service.marker()}"))
+
+
+@app.get("/stock/<int:number>")
+def stock(number):
+    return page(calls.http("GET", "cart", f"/cart/{number}/stock"))
+
+
+@app.post("/checkout/<customer>")
+def checkout(customer):
+    tracing.leave_marker(service.marker())
+    cart = calls.http("GET", "cart", "/cart/1")
+    cart.raise_for_status()
+    return page(calls.http("POST", "cart", "/orders", json={"customer": customer}))
+
+
+@app.errorhandler(requests.RequestException)
+def broken(_error):
+    return "the cart did not answer\n", 502
+
+
+def page(response: requests.Response):
+    return f"<html>{response.text}</html>\n", response.status_code
+
+
+if __name__ == "__main__":
+    service.serve(app)
