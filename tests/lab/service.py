@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import re
 from collections.abc import Mapping
 
 from .api import Api, ApiError
@@ -10,6 +11,9 @@ from .node import Node
 from .wait import until
 
 PROGRAM_SECONDS = 30
+ENDPOINT = re.compile(r"\b(\d+\.\d+\.\d+\.\d+)(?::| \. )(\d+)(?![\d.])")
+"""An address and a port, as iptables (`10.244.1.2:8080`) and as nft (`10.244.1.2 . 8080`) writes
+them in a rule that translates to it."""
 
 
 class Services:
@@ -79,9 +83,13 @@ class Services:
         gone = self._programmed - wanted
 
         def agrees(node: Node) -> bool:
-            words = set(node.rules().split())
-            return wanted <= words and not gone & words
+            programmed = programmed_endpoints(node.rules())
+            return wanted <= programmed and not gone & programmed
 
         for node in self._nodes.values():
             until(f"kube-proxy on {node.name} programmed", lambda: agrees(node), PROGRAM_SECONDS)
         self._programmed = wanted
+
+
+def programmed_endpoints(rules: str) -> set[str]:
+    return {f"{address}:{port}" for address, port in ENDPOINT.findall(rules)}
