@@ -12,6 +12,7 @@ pub mod ambiguous;
 pub mod cluster;
 pub mod hop;
 pub mod path;
+pub mod request_id;
 
 pub use raw::access_log::{self, AccessLog, Attempt};
 pub use raw::capability::{self, Capability};
