@@ -1,0 +1,140 @@
+//! Rows become an uploaded file, named by its content, before any commit names it.
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+use deltalake::Path;
+use deltalake::logstore::LogStoreRef;
+use object_store::ObjectStoreExt as _;
+use tables::{PARTITION, Row, TableSpec};
+
+use crate::file::{FileRef, StagedFile};
+use crate::table::Table;
+use crate::{StoreError, commit, durable, encode, statistics};
+
+/// Hex digits of the content hash in a name: 128 bits.
+const HASH_LENGTH: usize = 32;
+
+impl Table {
+    /// Uploads rows of one hour as `hour=<hour>/<prefix>-<hash of content>.parquet`.
+    ///
+    /// # Errors
+    /// When the rows are of several hours or none, the prefix is no file name, or the upload fails.
+    pub async fn stage(
+        &self,
+        batches: &[RecordBatch],
+        prefix: &str,
+    ) -> Result<StagedFile, StoreError> {
+        let spec = self.spec().clone();
+        check_prefix(&spec, prefix)?;
+        let batch = concat_batches(&spec.schema, batches).map_err(|e| StoreError::Stage {
+            table: spec.name.to_owned(),
+            source: e.into(),
+        })?;
+        let hour = single_hour(&spec, &batch)?;
+        let prefix = prefix.to_owned();
+        let log_store = self.log_store().clone();
+        let name = spec.name;
+        let encoded = tokio::task::spawn_blocking(move || {
+            let statistics = statistics::of_batch(&spec, &batch);
+            encode::parquet(&spec, &batch).map(|bytes| (bytes, statistics, batch.num_rows()))
+        });
+        let (bytes, statistics, rows) =
+            flatten(encoded.await).map_err(|source| StoreError::Stage {
+                table: name.to_owned(),
+                source,
+            })?;
+        let hash = blake3::hash(&bytes).to_hex();
+        let path = format!(
+            "{PARTITION}={hour}/{prefix}-{}.parquet",
+            &hash[..HASH_LENGTH]
+        );
+        let size = bytes.len() as u64;
+        upload(&log_store, &path, bytes)
+            .await
+            .map_err(|source| StoreError::Stage {
+                table: name.to_owned(),
+                source,
+            })?;
+        Ok(StagedFile {
+            file: FileRef {
+                path,
+                hour,
+                size,
+                rows: rows as u64,
+                stats: statistics.ranges,
+            },
+            stats_json: statistics.json,
+            modified_at_ms: commit::now_ms(),
+        })
+    }
+
+    /// Uploads rows, one file an hour, keeping their order. No rows give no file.
+    ///
+    /// # Errors
+    /// As [`Table::stage`].
+    pub async fn stage_rows<R: Row>(
+        &self,
+        rows: &[R],
+        prefix: &str,
+    ) -> Result<Vec<StagedFile>, StoreError> {
+        let mut hours: Vec<(&str, Vec<R>)> = Vec::new();
+        for row in rows {
+            match hours.iter_mut().find(|(hour, _)| *hour == row.hour()) {
+                Some((_, rows)) => rows.push(row.clone()),
+                None => hours.push((row.hour(), vec![row.clone()])),
+            }
+        }
+        let mut staged = Vec::with_capacity(hours.len());
+        for (_, rows) in hours {
+            staged.push(self.stage(&[tables::to_batch(&rows)], prefix).await?);
+        }
+        Ok(staged)
+    }
+}
+
+/// A prefix is part of a path in the store and in the log, so it holds nothing that either escapes.
+fn check_prefix(spec: &TableSpec, prefix: &str) -> Result<(), StoreError> {
+    let is_name = !prefix.is_empty()
+        && prefix
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && !prefix.starts_with('.');
+    if is_name {
+        return Ok(());
+    }
+    Err(StoreError::FileName {
+        table: spec.name.to_owned(),
+        prefix: prefix.to_owned(),
+    })
+}
+
+fn single_hour(spec: &TableSpec, batch: &RecordBatch) -> Result<String, StoreError> {
+    let hours = batch
+        .column_by_name(PARTITION)
+        .and_then(|column| column.as_string_opt::<i32>());
+    let mut hours = hours.into_iter().flatten();
+    let first = hours.next().flatten();
+    match first {
+        Some(hour) if hours.all(|other| other == Some(hour)) => Ok(hour.to_owned()),
+        _ => Err(StoreError::HourOfFile {
+            table: spec.name.to_owned(),
+        }),
+    }
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn flatten<T, E: Into<Failure>>(
+    joined: Result<Result<T, E>, tokio::task::JoinError>,
+) -> Result<T, Failure> {
+    joined.map_err(Failure::from)?.map_err(Into::into)
+}
+
+async fn upload(log_store: &LogStoreRef, path: &str, bytes: bytes::Bytes) -> Result<(), Failure> {
+    let path = Path::from(path);
+    log_store
+        .object_store(None)
+        .put(&path, bytes.into())
+        .await?;
+    durable::sync(log_store, &path)
+}

@@ -1,0 +1,111 @@
+//! A folder of tables, on a local path or any URL that the object store library knows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use deltalake::ensure_table_uri;
+use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_for};
+use deltalake::table::builder::parse_table_uri;
+use tables::TableSpec;
+use tokio::sync::Mutex;
+
+use crate::table::Table;
+use crate::{StoreError, create};
+
+/// Handles of one store are shared: a table has one committer in a process.
+#[derive(Clone)]
+pub struct Store {
+    root: String,
+    tables: Arc<Mutex<HashMap<&'static str, Table>>>,
+}
+
+impl Store {
+    /// Opens the store at a path or URL. A local folder is created when missing.
+    ///
+    /// # Errors
+    /// When the location is no path or URL that can be used.
+    pub async fn open(uri: &str) -> Result<Self, StoreError> {
+        let url = ensure_table_uri(uri).map_err(|e| StoreError::Open {
+            uri: uri.to_owned(),
+            source: Box::new(e),
+        })?;
+        let root = url.as_str().trim_end_matches('/').to_owned();
+        Ok(Self {
+            root,
+            tables: Arc::default(),
+        })
+    }
+
+    /// The location of the store as a URL without a slash at its end.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The table of this specification, created when missing.
+    ///
+    /// # Errors
+    /// When the table can neither be read nor created.
+    pub async fn table(&self, spec: &TableSpec) -> Result<Table, StoreError> {
+        let mut tables = self.tables.lock().await;
+        if let Some(table) = tables.get(spec.name) {
+            return Ok(table.clone());
+        }
+        let uri = self.uri_of(spec);
+        let url = ensure_table_uri(&uri).map_err(|e| StoreError::Open {
+            uri: uri.clone(),
+            source: Box::new(e),
+        })?;
+        let log_store =
+            logstore_for(&url, StorageConfig::default()).map_err(|e| StoreError::Open {
+                uri,
+                source: Box::new(e),
+            })?;
+        if !is_table(spec, &log_store).await? {
+            create::create(spec, &log_store).await?;
+        }
+        let table = Table::load(spec.clone(), log_store).await?;
+        tables.insert(spec.name, table.clone());
+        Ok(table)
+    }
+
+    /// The table of this specification, or none where nobody has written one.
+    ///
+    /// # Errors
+    /// When the table is there and can't be read.
+    pub async fn existing(&self, spec: &TableSpec) -> Result<Option<Table>, StoreError> {
+        let mut tables = self.tables.lock().await;
+        if let Some(table) = tables.get(spec.name) {
+            return Ok(Some(table.clone()));
+        }
+        let uri = self.uri_of(spec);
+        // A local folder that is not there is no table; any other fault shows when it is used.
+        let Ok(url) = parse_table_uri(&uri) else {
+            return Ok(None);
+        };
+        let log_store =
+            logstore_for(&url, StorageConfig::default()).map_err(|e| StoreError::Open {
+                uri,
+                source: Box::new(e),
+            })?;
+        if !is_table(spec, &log_store).await? {
+            return Ok(None);
+        }
+        let table = Table::load(spec.clone(), log_store).await?;
+        tables.insert(spec.name, table.clone());
+        Ok(Some(table))
+    }
+
+    fn uri_of(&self, spec: &TableSpec) -> String {
+        format!("{}/{}", self.root, spec.name)
+    }
+}
+
+async fn is_table(spec: &TableSpec, log_store: &LogStoreRef) -> Result<bool, StoreError> {
+    log_store
+        .is_delta_table_location()
+        .await
+        .map_err(|e| StoreError::Log {
+            table: spec.name.to_owned(),
+            source: Box::new(e),
+        })
+}

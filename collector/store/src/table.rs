@@ -1,0 +1,269 @@
+//! One table: commit, look, follow. Staging and reading are in `stage` and `read`.
+
+use std::sync::Arc;
+
+use deltalake::kernel::Action;
+use deltalake::logstore::{LogStoreRef, get_actions};
+use object_store::ObjectStore;
+use tables::TableSpec;
+use tokio::sync::Mutex;
+
+use crate::StoreError;
+use crate::commit::{self, Change};
+use crate::file::{FileRef, StagedFile};
+use crate::log::{self, Failure, Log};
+
+/// How far a writer has come: at `version` everything up to it is in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Name of the writer. Few per table, as each stays in every checkpoint.
+    pub app_id: String,
+    /// Grows with each commit of this writer.
+    pub version: i64,
+    /// Kept in the commit's `userMetadata`, such as the inputs it rests on.
+    pub metadata: Option<String>,
+}
+
+impl Progress {
+    pub fn new(app_id: impl Into<String>, version: i64) -> Self {
+        Self {
+            app_id: app_id.into(),
+            version,
+            metadata: None,
+        }
+    }
+
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: impl Into<String>) -> Self {
+        self.metadata = Some(metadata.into());
+        self
+    }
+}
+
+/// What became of a commit. Errors are only for what could not be decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// The change is this version of the table.
+    Committed { version: u64 },
+    /// The table already holds this progress; nothing was changed.
+    AlreadyDone,
+    /// A file to be removed is no longer there: somebody else rewrote it. Decide anew.
+    Conflict,
+}
+
+/// A table at one version.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub version: u64,
+    /// Live files, by path.
+    pub files: Vec<FileRef>,
+}
+
+/// What one version added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionFiles {
+    pub version: u64,
+    pub added: Vec<FileRef>,
+}
+
+/// A handle; clones share one view of the log and one right to commit.
+#[derive(Clone)]
+pub struct Table {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    spec: TableSpec,
+    log_store: LogStoreRef,
+    /// Held during a commit: one committer a table in a process.
+    log: Mutex<Log>,
+}
+
+impl Table {
+    pub(crate) async fn load(spec: TableSpec, log_store: LogStoreRef) -> Result<Self, StoreError> {
+        let log = Log::load(log_store.clone())
+            .await
+            .map_err(|source| StoreError::Log {
+                table: spec.name.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                spec,
+                log_store,
+                log: Mutex::new(log),
+            }),
+        })
+    }
+
+    pub fn spec(&self) -> &TableSpec {
+        &self.shared.spec
+    }
+
+    /// The table's folder: paths of [`FileRef`] are relative to it.
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        self.shared.log_store.object_store(None)
+    }
+
+    /// Adds files, and records the progress they stand for. No files record progress alone.
+    ///
+    /// # Errors
+    /// When the store did not confirm the commit for so long that its fate is unknown.
+    pub async fn append(
+        &self,
+        add: Vec<StagedFile>,
+        progress: Progress,
+    ) -> Result<Commit, StoreError> {
+        self.commit(Change {
+            remove: Vec::new(),
+            add,
+            progress,
+        })
+        .await
+    }
+
+    /// Replaces files by others in one commit. A file that is on both sides stays.
+    ///
+    /// # Errors
+    /// As [`Table::append`].
+    pub async fn swap(
+        &self,
+        mut remove: Vec<FileRef>,
+        mut add: Vec<StagedFile>,
+        progress: Progress,
+    ) -> Result<Commit, StoreError> {
+        // The protocol allows a path once per commit.
+        let stays = |path: &str, add: &[StagedFile]| add.iter().any(|s| s.file.path == path);
+        let both: Vec<String> = remove
+            .iter()
+            .filter(|f| stays(&f.path, &add))
+            .map(|f| f.path.clone())
+            .collect();
+        remove.retain(|file| !both.contains(&file.path));
+        add.retain(|staged| !both.contains(&staged.file.path));
+        self.commit(Change {
+            remove,
+            add,
+            progress,
+        })
+        .await
+    }
+
+    /// How far a writer has come, if it ever wrote.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn progress(&self, app_id: &str) -> Result<Option<i64>, StoreError> {
+        let mut log = self.shared.log.lock().await;
+        log.refresh().await.map_err(|e| self.log_error(e))?;
+        log.progress(app_id).await.map_err(|e| self.log_error(e))
+    }
+
+    /// The live files of the newest version.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut log = self.shared.log.lock().await;
+        log.refresh().await.map_err(|e| self.log_error(e))?;
+        Ok(Snapshot {
+            version: log.version,
+            files: log.files.values().cloned().collect(),
+        })
+    }
+
+    /// The versions after `after`, each with the files it added, in order.
+    ///
+    /// Where clean-up has removed an entry that was not followed yet, one answer stands for all of
+    /// them: the newest version with every live file. A follower knows files by their path.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn follow(&self, after: u64) -> Result<Vec<VersionFiles>, StoreError> {
+        let mut log = self.shared.log.lock().await;
+        log.refresh().await.map_err(|e| self.log_error(e))?;
+        let mut versions = Vec::new();
+        for version in after + 1..=log.version {
+            match self
+                .added_by(version)
+                .await
+                .map_err(|e| self.log_error(e))?
+            {
+                Some(added) => versions.push(VersionFiles { version, added }),
+                None => {
+                    let added = log.files.values().cloned().collect();
+                    return Ok(vec![VersionFiles {
+                        version: log.version,
+                        added,
+                    }]);
+                }
+            }
+        }
+        Ok(versions)
+    }
+
+    /// The `userMetadata` of the newest commit that moved this writer's progress, as long as its
+    /// entry is in the log.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn metadata_of(&self, app_id: &str) -> Result<Option<String>, StoreError> {
+        let newest = self.snapshot().await?.version;
+        for version in (0..=newest).rev() {
+            let Some(actions) = self.actions(version).await.map_err(|e| self.log_error(e))? else {
+                return Ok(None);
+            };
+            let is_writer = actions
+                .iter()
+                .any(|a| matches!(a, Action::Txn(txn) if txn.app_id == app_id));
+            if is_writer {
+                return Ok(actions.into_iter().find_map(|action| match action {
+                    Action::CommitInfo(info) => info.user_metadata,
+                    _ => None,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn log_store(&self) -> &LogStoreRef {
+        &self.shared.log_store
+    }
+
+    async fn commit(&self, change: Change) -> Result<Commit, StoreError> {
+        let mut log = self.shared.log.lock().await;
+        commit::commit(&self.shared.log_store, &mut log, &change)
+            .await
+            .map_err(|e| StoreError::Commit {
+                table: self.shared.spec.name.to_owned(),
+                attempts: e.attempts,
+                version: e.version,
+                source: e.source,
+            })
+    }
+
+    async fn added_by(&self, version: u64) -> Result<Option<Vec<FileRef>>, Failure> {
+        let Some(actions) = self.actions(version).await? else {
+            return Ok(None);
+        };
+        let added = actions.iter().filter_map(|action| match action {
+            Action::Add(add) => Some(log::added(add)),
+            _ => None,
+        });
+        Ok(Some(added.collect()))
+    }
+
+    async fn actions(&self, version: u64) -> Result<Option<Vec<Action>>, Failure> {
+        match self.shared.log_store.read_commit_entry(version).await? {
+            Some(entry) => Ok(Some(get_actions(version, &entry)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn log_error(&self, source: Failure) -> StoreError {
+        StoreError::Log {
+            table: self.shared.spec.name.to_owned(),
+            source,
+        }
+    }
+}
