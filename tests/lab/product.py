@@ -42,7 +42,7 @@ class ProductSettings:
     heartbeat_interval: str = "2s"
     sweep: str = "1s"
     commit_interval: str = "1s"
-    window: str = "10s"
+    window_seconds: int = 10
     guard: str = "30s"
     lateness: str = "20s"
     settle: str = "5s"
@@ -158,7 +158,7 @@ class Product:
         return [
             str(binary("throughline")), "run",
             "--tables", str(self.tables),
-            "--window", self.settings.window,
+            "--window", f"{self.settings.window_seconds}s",
             "--guard", self.settings.guard,
             "--lateness", self.settings.lateness,
             "--settle", self.settings.settle,
