@@ -18,6 +18,8 @@ mod create;
 mod durable;
 mod encode;
 mod error;
+#[cfg(test)]
+mod faults;
 mod file;
 mod log;
 mod read;

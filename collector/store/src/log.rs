@@ -62,10 +62,7 @@ impl Log {
         let path = deltalake::logstore::commit_uri_from_version(Some(self.version));
         match self.log_store.object_store(None).head(&path).await {
             Ok(_) => Ok(false),
-            Err(object_store::Error::NotFound { .. }) => {
-                let is_covered = self.base.version() == self.version;
-                Ok(!is_covered || self.log_store.is_delta_table_location().await?)
-            }
+            Err(object_store::Error::NotFound { .. }) => Ok(true),
             Err(e) => Err(e.into()),
         }
     }
