@@ -14,6 +14,7 @@ pub mod hop;
 pub mod path;
 pub mod request_id;
 
+pub use raw::Origin;
 pub use raw::access_log::{self, AccessLog, Attempt};
 pub use raw::capability::{self, Capability};
 pub use raw::cluster_object::{self, ClusterObject};
@@ -24,13 +25,12 @@ pub use raw::heartbeat::{self, Heartbeat};
 pub use raw::nat_binding::{self, NatBinding};
 pub use raw::quarantine::{self, Quarantine};
 pub use raw::span::{self, Span};
-pub use raw::Origin;
 
 pub use ambiguous::{Ambiguous, Candidate};
 pub use hop::Hop;
 pub use path::{Path, PathHop};
 
 pub use row::{
-    DecodeError, Layer, Micros, PARTITION, Row, TableSpec, all, from_batch, hour_of_ns, micros_of_ns, spec,
-    to_batch,
+    DecodeError, Layer, Micros, PARTITION, Row, TableSpec, all, from_batch, hour_of_ns,
+    micros_of_ns, spec, to_batch,
 };

@@ -1,1 +1,143 @@
-//! (being written)
+//! The pure core: observations in, hop, path and ambiguous rows out.
+//!
+//! Enter through [`correlate`]. Invariants: the same observations in any order give the same rows;
+//! each window is computed from its own read range alone, so that live, backfill and runs of any
+//! length agree; nothing here does I/O, reads a clock or the environment, draws a random number or
+//! iterates in hash order. What can't be decided is a row with its candidates and a reason, never a
+//! guess: stages only add links, exact links are never overruled.
+//!
+//! The stages are the files of [`link`] and [`relay`], in this order: tuple with TCP sequence
+//! number, NAT chain, span ids, access log of a proxy, then inside one pod span parent, thread and
+//! containment.
+
+mod address;
+mod confidence;
+mod coverage;
+mod link;
+mod matching;
+mod observation;
+mod ownership;
+mod path;
+mod reason;
+mod relay;
+mod rows;
+mod verdict;
+
+pub mod schedule;
+pub mod watermark;
+pub mod window;
+
+use std::ops::Range;
+
+pub use observation::Observations;
+pub use reason::Reason;
+
+/// What a deployment may set. Times are nanoseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Name of the cluster; part of every path's identity.
+    pub cluster: String,
+    pub window_ns: i64,
+    /// How far before a window its rows are read: the longest request that is followed whole.
+    pub guard_ns: i64,
+    /// How long after a window's end it may still be revised.
+    pub lateness_ns: i64,
+    /// How long after a window's end the provisional rows are computed; spans come in batches.
+    pub settle_ns: i64,
+    /// Bound on the difference of two nodes' clocks. Only cross-node comparisons use it.
+    pub skew_ns: i64,
+    /// Live connections and NAT bindings are reported again after this time.
+    pub active_timeout_ns: i64,
+    /// How long the API server and kube-proxy may take to agree with what already happens.
+    pub propagation_ns: i64,
+}
+
+pub const SECOND: i64 = 1_000_000_000;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cluster: "default".into(),
+            window_ns: 10 * SECOND,
+            guard_ns: 30 * SECOND,
+            lateness_ns: 15 * 60 * SECOND,
+            settle_ns: 5 * SECOND,
+            skew_ns: SECOND / 10,
+            active_timeout_ns: 60 * SECOND,
+            propagation_ns: 10 * SECOND,
+        }
+    }
+}
+
+/// Which of a window's outputs is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// As soon as the watermark passed the window's end and the settle time.
+    Provisional,
+    /// When the allowed lateness is over: computed anew from raw rows, never revised again.
+    Final,
+}
+
+impl Stage {
+    /// Value of the column `stage`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Provisional => "P",
+            Self::Final => "F",
+        }
+    }
+
+    /// Value of the column `finality`.
+    pub fn finality(self) -> &'static str {
+        match self {
+            Self::Provisional => "provisional",
+            Self::Final => "final",
+        }
+    }
+}
+
+/// The rows of one window, each table in its file order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WindowRows {
+    /// Start of the window, seconds since the Unix epoch.
+    pub win: i64,
+    pub hops: Vec<tables::Hop>,
+    pub ambiguous: Vec<tables::Ambiguous>,
+    pub paths: Vec<tables::Path>,
+}
+
+/// Computes the windows that lie in `windows` (nanoseconds, start of the first to end of the last).
+///
+/// `observations` must hold the rows of [`window::read_range`] of the same windows; more rows do
+/// no harm. Returns one entry a window, in order, empty ones too.
+pub fn correlate(
+    windows: Range<i64>,
+    stage: Stage,
+    observations: &Observations,
+    settings: &Settings,
+) -> Vec<WindowRows> {
+    window::windows(windows, settings)
+        .map(|window| {
+            let range = window::read_range(window.clone(), settings);
+            let seen = observation::Seen::within(observations, &range);
+            let owners = ownership::Ownership::new(&seen.cluster_objects, settings);
+            let coverage = coverage::Coverage::new(&seen.heartbeats);
+            let links = link::link(&seen, &owners, settings);
+            let relays = relay::decide(&seen, &links, settings);
+            let paths = path::build(&seen, &links, &relays, window.clone());
+            rows::write(
+                &rows::Scope {
+                    seen: &seen,
+                    owners: &owners,
+                    coverage: &coverage,
+                    links: &links,
+                    relays: &relays,
+                    window,
+                    stage,
+                    settings,
+                },
+                &paths,
+            )
+        })
+        .collect()
+}

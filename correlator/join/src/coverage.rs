@@ -1,0 +1,100 @@
+//! Which agent was watching at what time: the difference between "lost" and "never observed".
+
+use std::collections::BTreeMap;
+
+use crate::reason::Reason;
+
+#[derive(Clone, Copy, Debug)]
+struct Interval {
+    from_ns: i64,
+    to_ns: i64,
+    lost: bool,
+}
+
+/// What one node's agent can vouch for.
+#[derive(Debug, Default)]
+pub(crate) struct Coverage {
+    agents: BTreeMap<String, Vec<Interval>>,
+}
+
+impl Coverage {
+    /// `heartbeats` sorted by source and node, then time.
+    pub(crate) fn new(heartbeats: &[&tables::Heartbeat]) -> Self {
+        let mut agents: BTreeMap<String, Vec<Interval>> = BTreeMap::new();
+        for h in heartbeats.iter().filter(|h| h.source == "agent") {
+            agents.entry(h.node.clone()).or_default().push(Interval {
+                from_ns: h.covered_from_ns,
+                to_ns: h.covered_to_ns,
+                lost: h.lost_kernel > 0 || h.lost_user > 0,
+            });
+        }
+        Self { agents }
+    }
+
+    /// Whether everything that happened on `node` in [from_ns, to_ns] was seen.
+    ///
+    /// # Errors
+    /// The reason why something may be missing.
+    pub(crate) fn whole(&self, node: &str, from_ns: i64, to_ns: i64) -> Result<(), Reason> {
+        let Some(intervals) = self.agents.get(node) else { return Err(Reason::MissingNoCoverage) };
+        let mut covered_to = from_ns;
+        let mut lost = false;
+        for i in intervals {
+            if i.to_ns < covered_to {
+                continue;
+            }
+            if i.from_ns > covered_to {
+                break;
+            }
+            lost |= i.lost && i.from_ns <= to_ns;
+            covered_to = i.to_ns;
+            if covered_to > to_ns {
+                break;
+            }
+        }
+        if covered_to < to_ns {
+            return Err(Reason::MissingNoCoverage);
+        }
+        if lost { Err(Reason::MissingLostEvents) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heartbeat(from: i64, to: i64, lost: i64) -> tables::Heartbeat {
+        tables::Heartbeat {
+            source: "agent".into(),
+            node: "n".into(),
+            covered_from_ns: from,
+            covered_to_ns: to,
+            lost_kernel: lost,
+            ..Default::default()
+        }
+    }
+
+    fn check(rows: &[(i64, i64, i64)], from: i64, to: i64, expected: Result<(), Reason>) {
+        let rows: Vec<_> = rows.iter().map(|r| heartbeat(r.0, r.1, r.2)).collect();
+        let coverage = Coverage::new(&rows.iter().collect::<Vec<_>>());
+        assert_eq!(coverage.whole("n", from, to), expected, "{rows:?} {from}..{to}");
+    }
+
+    #[test]
+    fn adjacent_heartbeats_cover_what_lies_across_them() {
+        check(&[(0, 10, 0), (10, 20, 0)], 5, 15, Ok(()));
+    }
+
+    #[test]
+    fn gap_between_two_lives_of_an_agent_is_no_coverage() {
+        check(&[(0, 10, 0), (12, 20, 0)], 5, 15, Err(Reason::MissingNoCoverage));
+        check(&[(0, 10, 0)], 5, 15, Err(Reason::MissingNoCoverage));
+        check(&[], 5, 15, Err(Reason::MissingNoCoverage));
+    }
+
+    #[test]
+    fn counted_loss_is_told_apart_and_only_in_its_interval() {
+        check(&[(0, 10, 3), (10, 20, 0)], 5, 15, Err(Reason::MissingLostEvents));
+        check(&[(0, 10, 3), (10, 20, 0)], 11, 15, Ok(()));
+    }
+}

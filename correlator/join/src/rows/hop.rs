@@ -1,0 +1,496 @@
+//! One leg becomes one hop row, and what is missing from it is noted.
+
+use std::collections::BTreeSet;
+
+use tables::Hop;
+
+use crate::SECOND;
+use crate::address::{End, Tuple};
+use crate::confidence;
+use crate::link::nat;
+use crate::observation::{Exchange, ExchangeId};
+use crate::ownership::{Owner, Pod, Service};
+use crate::path::{Entry, Leg, Root, Tree, entry};
+use crate::reason::Reason;
+use crate::rows::Scope;
+use crate::verdict::Findings;
+
+/// How requests got from what the client addressed to the socket that answered.
+#[derive(Default)]
+struct Route {
+    /// The client's end and what it addressed.
+    original: Option<Tuple>,
+    /// The server's end and whom it answered, as the server's socket saw it.
+    reply: Option<Tuple>,
+    node: Option<String>,
+    /// A conntrack entry was recorded; otherwise the translation follows from both ends.
+    recorded: bool,
+}
+
+/// Writes the hops of one path.
+pub(crate) struct Writer<'a> {
+    scope: &'a Scope<'a>,
+    tree: &'a Tree,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(scope: &'a Scope<'a>, tree: &'a Tree) -> Self {
+        Self { scope, tree }
+    }
+
+    /// The line that the first proxy wrote of the request.
+    pub(crate) fn root_log(&self) -> Option<&'a tables::AccessLog> {
+        let server = self.tree.legs[0].server?;
+        let log = self.scope.links.proxies.log_of.get(&server)?;
+        Some(self.scope.seen.access_logs[*log])
+    }
+
+    pub(crate) fn hop(&self, position: usize, findings: &mut Findings) -> Hop {
+        let leg = &self.tree.legs[position];
+        let mut hop = Hop {
+            hour: tables::hour_of_ns(self.scope.window.start),
+            win: self.scope.window.start / SECOND,
+            stage: self.scope.stage.code().into(),
+            finality: self.scope.stage.finality().into(),
+            position: i32::try_from(position).unwrap_or(i32::MAX),
+            parent: leg.parent.and_then(|p| i32::try_from(p).ok()),
+            attempt: leg.logged.map_or(1, |a| i32::try_from(a.index + 1).unwrap_or(i32::MAX)),
+            nat: "unknown".into(),
+            ..Hop::default()
+        };
+        let mut reasons: BTreeSet<Reason> = BTreeSet::new();
+        let mut confidence = 1.0_f64;
+        if let Some(by) = leg.by {
+            reasons.insert(by);
+            confidence = confidence.min(confidence::of(by));
+            hop.evidence.push(relay_evidence(by).into());
+        }
+        self.times(leg, &mut hop);
+        let route = self.route(leg, &mut hop, &mut reasons, &mut confidence, findings);
+        self.source(leg, &route, &mut hop, &mut reasons, findings);
+        let service = self.service(leg, &route);
+        self.destination(leg, &route, service.is_some(), &mut hop, &mut reasons, findings);
+        self.name_service(leg, &route, service, &mut hop, &mut reasons);
+        self.translation(&route, &mut hop);
+        self.outcome(leg, &mut hop);
+        self.labels(leg, &mut hop, &mut reasons);
+        hop.kind = self.kind(leg, &hop).into();
+        hop.confidence = confidence;
+        findings.confidences.push(confidence);
+        hop.reasons = reasons.iter().map(|r| r.code().to_owned()).collect();
+        hop
+    }
+
+    fn exchange(&self, id: ExchangeId) -> &'a Exchange<'a> {
+        &self.scope.seen.exchanges[id]
+    }
+
+    fn times(&self, leg: &Leg, hop: &mut Hop) {
+        let client = leg.client.map(|c| self.exchange(c));
+        let server = leg.server.map(|s| self.exchange(s));
+        let parent_start = || {
+            let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
+            parent.map_or(0, |s| self.exchange(s).row.start_ns)
+        };
+        let (start_ns, end_ns) = match client.or(server) {
+            Some(e) => (e.row.start_ns, e.row.end_ns),
+            None => (parent_start(), parent_start()),
+        };
+        hop.start_ns = start_ns;
+        hop.start_time = tables::micros_of_ns(start_ns);
+        hop.end_ns = end_ns;
+        let seen_by = client.or(server).map(|e| e.row);
+        hop.bytes_request = seen_by.map(|r| r.bytes_request);
+        hop.bytes_response = seen_by.map(|r| r.bytes_response);
+        let duration = |e: &Exchange<'_>| e.row.end_ns - e.row.start_ns;
+        hop.server_ns = server.filter(|s| s.has_response()).map(duration);
+        if let (Some(client), Some(server_ns)) = (client, hop.server_ns) {
+            // The server's turn can look longer than the client's by the stamp of its last write.
+            hop.network_ns = Some((duration(client) - server_ns).max(0));
+        }
+    }
+
+    /// The tuples at both ends and what translated one to the other.
+    fn route(
+        &self,
+        leg: &Leg,
+        hop: &mut Hop,
+        reasons: &mut BTreeSet<Reason>,
+        confidence: &mut f64,
+        findings: &mut Findings,
+    ) -> Route {
+        let (seen, nat) = (self.scope.seen, &self.scope.links.nat);
+        if leg.client.is_some() {
+            hop.evidence.push("client_exchange".into());
+        }
+        if leg.server.is_some() {
+            hop.evidence.push("server_exchange".into());
+        }
+        let route = match (leg.client, leg.server) {
+            (Some(c), Some(s)) => {
+                let (client, server) = (self.exchange(c), self.exchange(s));
+                hop.evidence.push("tcp_seq".into());
+                reasons.insert(Reason::OkTupleSeq);
+                *confidence = confidence.min(confidence::of(Reason::OkTupleSeq));
+                let binding = nat.between(seen, client, server);
+                Route {
+                    original: Some(Tuple { source: client.local, destination: client.remote }),
+                    reply: Some(Tuple { source: server.local, destination: server.remote }),
+                    node: binding.map(|b| seen.bindings[b].row.node.clone()),
+                    recorded: binding.is_some(),
+                }
+            }
+            (Some(c), None) => {
+                let client = self.exchange(c);
+                let binding = nat.of_client(seen, client).ok();
+                Route {
+                    original: Some(Tuple { source: client.local, destination: client.remote }),
+                    reply: binding.map(|b| seen.bindings[b].reply),
+                    node: binding.map(|b| seen.bindings[b].row.node.clone()),
+                    recorded: binding.is_some(),
+                }
+            }
+            (None, Some(s)) => self.arrival(s, findings),
+            (None, None) => {
+                hop.evidence.push("access_log".into());
+                Route::default()
+            }
+        };
+        if route.recorded {
+            hop.evidence.push("nat_binding".into());
+            reasons.insert(Reason::OkNatChain);
+            if leg.client.is_none() || leg.server.is_none() {
+                *confidence = confidence.min(confidence::of(Reason::OkNatChain));
+            }
+        }
+        route
+    }
+
+    /// The entry of a path: back through the translations to the client that no agent saw.
+    fn arrival(&self, server: ExchangeId, findings: &mut Findings) -> Route {
+        let exchange = self.exchange(server);
+        let reply = Tuple { source: exchange.local, destination: exchange.remote };
+        let direct = Tuple { source: exchange.remote, destination: exchange.local };
+        let client = "client".to_owned();
+        match entry(self.scope.seen, self.scope.links, server) {
+            Entry::Translated(chain) => {
+                let bindings = &self.scope.seen.bindings;
+                let first: Option<nat::BindingId> = chain.first().copied();
+                Route {
+                    original: first.map(|b| bindings[b].original),
+                    reply: Some(reply),
+                    node: first.map(|b| bindings[b].row.node.clone()),
+                    recorded: true,
+                }
+            }
+            Entry::Direct => {
+                match self.scope.owners.owner(exchange.remote, exchange.row.start_ns) {
+                    Owner::Node(node) => {
+                        let (from_ns, to_ns) =
+                            (exchange.row.start_ns - SECOND, exchange.row.end_ns);
+                        let why = self.scope.coverage.whole(node, from_ns, to_ns).err();
+                        findings.miss(client, why.unwrap_or(Reason::SnatHiddenClient));
+                        Route { reply: Some(reply), ..Route::default() }
+                    }
+                    _ => Route { original: Some(direct), reply: Some(reply), ..Route::default() },
+                }
+            }
+            Entry::PortReused => {
+                findings.miss(client, Reason::AmbigNatPortReuse);
+                Route { reply: Some(reply), ..Route::default() }
+            }
+        }
+    }
+
+    fn source(
+        &self,
+        leg: &Leg,
+        route: &Route,
+        hop: &mut Hop,
+        reasons: &mut BTreeSet<Reason>,
+        findings: &mut Findings,
+    ) {
+        // An attempt that only the log knows has the proxy as its source all the same.
+        let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
+        match leg.client.or(parent.filter(|_| leg.server.is_none())) {
+            Some(id) => {
+                let row = self.exchange(id).row;
+                hop.source_node = Some(row.node.clone());
+                let pod = row.pod_uid.as_deref().and_then(|uid| self.scope.owners.pod(uid));
+                match (&row.pod_uid, pod) {
+                    (_, Some(pod)) => set_source(hop, pod),
+                    (Some(uid), None) => hop.source_pod_uid = Some(uid.clone()),
+                    (None, None) => {
+                        findings.miss("caller's pod".into(), Reason::AmbigSharedHostIp);
+                    }
+                }
+                hop.evidence.extend(row.attributed_by.iter().map(|by| format!("source_by_{by}")));
+            }
+            None if route.original.is_none() => {
+                reasons.insert(Reason::SnatHiddenClient);
+            }
+            None => {}
+        }
+        if let Some(original) = route.original {
+            hop.source_ip = Some(original.source.ip.to_string());
+            hop.source_port = Some(original.source.port.into());
+            hop.requested_ip = Some(original.destination.ip.to_string());
+            hop.requested_port = Some(original.destination.port.into());
+        }
+    }
+
+    fn service(&self, leg: &Leg, route: &Route) -> Option<&'a Service> {
+        let at_ns = self.began_ns(leg);
+        route.original.and_then(|o| self.scope.owners.service(o.destination, at_ns))
+    }
+
+    fn destination(
+        &self,
+        leg: &Leg,
+        route: &Route,
+        is_service: bool,
+        hop: &mut Hop,
+        reasons: &mut BTreeSet<Reason>,
+        findings: &mut Findings,
+    ) {
+        if let Some(server) = leg.server {
+            return self.seen_server(server, hop, findings);
+        }
+        let end = match (route.reply, leg.logged) {
+            (Some(reply), _) => Some(reply.source),
+            (None, Some(a)) if leg.client.is_none() => {
+                let attempt = &self.scope.seen.access_logs[a.log].attempts[a.index];
+                let end = attempt.ip.as_deref().zip(attempt.port);
+                end.and_then(|(ip, port)| End::parse(ip, port))
+            }
+            (None, _) => route.original.filter(|_| !is_service).map(|o| o.destination),
+        };
+        match end {
+            Some(end) => self.unseen_server(leg, end, hop, reasons, findings),
+            // The translation was made on the client's node, and no record of it is there.
+            None => {
+                let node = hop.source_node.clone().unwrap_or_default();
+                let why = self.scope.coverage.whole(&node, hop.start_ns - SECOND, hop.end_ns).err();
+                let what = hop.requested_ip.as_deref().unwrap_or("an unknown address");
+                findings.miss(format!("server of {what}"), why.unwrap_or(Reason::MissingLate));
+            }
+        }
+    }
+
+    fn seen_server(&self, server: ExchangeId, hop: &mut Hop, findings: &mut Findings) {
+        let exchange = self.exchange(server);
+        hop.destination_ip = Some(exchange.local.ip.to_string());
+        hop.destination_port = Some(exchange.local.port.into());
+        hop.destination_node = Some(exchange.row.node.clone());
+        let pod = exchange.row.pod_uid.as_deref().and_then(|uid| self.scope.owners.pod(uid));
+        match (&exchange.row.pod_uid, pod) {
+            (_, Some(pod)) => set_destination(hop, pod),
+            (Some(uid), None) => hop.destination_pod_uid = Some(uid.clone()),
+            (None, None) => findings.miss("server's pod".into(), Reason::AmbigSharedHostIp),
+        }
+        let by = exchange.row.attributed_by.iter();
+        hop.evidence.extend(by.map(|by| format!("destination_by_{by}")));
+        let (from_ns, to_ns) = (exchange.row.start_ns, exchange.row.end_ns);
+        if let Err(why) = self.scope.coverage.whole(&exchange.row.node, from_ns, to_ns) {
+            let name = hop.destination_pod.as_deref().unwrap_or("the server");
+            findings.miss(format!("calls of {name}"), why);
+        }
+    }
+
+    /// The server's end was not seen: whose address it is, and why nobody saw it.
+    fn unseen_server(
+        &self,
+        leg: &Leg,
+        end: End,
+        hop: &mut Hop,
+        reasons: &mut BTreeSet<Reason>,
+        findings: &mut Findings,
+    ) {
+        hop.destination_ip = Some(end.ip.to_string());
+        hop.destination_port = Some(end.port.into());
+        let at_ns = self.began_ns(leg);
+        match self.scope.owners.owner(end, at_ns) {
+            Owner::Pod(pod) => {
+                set_destination(hop, pod);
+                hop.destination_node.clone_from(&pod.node);
+                hop.evidence.push("destination_by_ip".into());
+                let node = pod.node.as_deref().unwrap_or_default();
+                let why = self.scope.coverage.whole(node, hop.start_ns - SECOND, hop.end_ns).err();
+                let answered = leg.client.is_some_and(|c| self.exchange(c).has_response());
+                let why = why.or(answered.then_some(Reason::MissingLate));
+                if let Some(why) = why {
+                    reasons.insert(why);
+                    findings.miss(format!("server end in {}", pod.name), why);
+                }
+            }
+            Owner::Several => {
+                reasons.insert(Reason::AmbigPodIpReuse);
+                findings.miss(format!("pod of {}", end.ip), Reason::AmbigPodIpReuse);
+            }
+            Owner::Node(node) => {
+                hop.destination_node = Some(node.to_owned());
+                reasons.insert(Reason::AmbigSharedHostIp);
+                findings.miss(format!("pod on node {node}"), Reason::AmbigSharedHostIp);
+            }
+            // An address outside the cluster ends the path there; nobody is expected to see it.
+            Owner::Service | Owner::Outside => {}
+        }
+    }
+
+    fn name_service(
+        &self,
+        leg: &Leg,
+        route: &Route,
+        service: Option<&Service>,
+        hop: &mut Hop,
+        reasons: &mut BTreeSet<Reason>,
+    ) {
+        let at_ns = self.began_ns(leg);
+        let end = hop.destination_ip.as_deref().zip(hop.destination_port);
+        let end = end.and_then(|(ip, port)| End::parse(ip, port));
+        let behind = end.map(|e| self.scope.owners.services_of_endpoint(e, at_ns));
+        let behind = behind.unwrap_or_default();
+        match (service, &behind[..]) {
+            (Some(service), _) => {
+                hop.service = Some(service.name.clone());
+                hop.service_namespace = Some(service.namespace.clone());
+                let is_endpoint = behind.contains(&(&service.namespace, &service.name));
+                if end.is_some() && route.recorded && !is_endpoint {
+                    reasons.insert(Reason::NatTargetNotInEndpointslice);
+                }
+            }
+            // Called by its own address: the Service is known where only one has this endpoint.
+            (None, [(namespace, name)]) => {
+                hop.service = Some((*name).to_owned());
+                hop.service_namespace = Some((*namespace).to_owned());
+            }
+            (None, _) => {}
+        }
+        let is_same_pod =
+            hop.source_pod_uid.is_some() && hop.source_pod_uid == hop.destination_pod_uid;
+        if is_same_pod && service.is_some() {
+            reasons.insert(Reason::Hairpin);
+        }
+    }
+
+    fn translation(&self, route: &Route, hop: &mut Hop) {
+        let (Some(original), Some(reply)) = (route.original, route.reply) else { return };
+        let dnat = original.destination != reply.source;
+        let snat = original.source != reply.destination;
+        hop.nat = match (dnat, snat) {
+            (false, false) => "none",
+            (true, false) => "dnat",
+            (false, true) => "snat",
+            (true, true) => "dnat+snat",
+        }
+        .into();
+        if dnat || snat {
+            hop.nat_node.clone_from(&route.node);
+            hop.nat_original = Some(original.to_string());
+            hop.nat_reply = Some(reply.to_string());
+        }
+    }
+
+    fn outcome(&self, leg: &Leg, hop: &mut Hop) {
+        let span = leg.server.and_then(|s| self.scope.links.spans.span_of.get(&s));
+        let span = span.map(|&s| self.scope.seen.spans[s]);
+        let attempt = leg.logged.map(|a| &self.scope.seen.access_logs[a.log].attempts[a.index]);
+        let own_log = leg.server.and_then(|s| self.scope.links.proxies.log_of.get(&s));
+        let own_log = own_log.map(|&l| self.scope.seen.access_logs[l]);
+        hop.status = own_log
+            .and_then(|l| l.status)
+            .or(attempt.and_then(|a| a.status))
+            .or(span.and_then(|s| s.status_code));
+        hop.method = own_log.and_then(|l| l.method.clone()).or(span.and_then(|s| s.method.clone()));
+        hop.route = own_log.and_then(|l| l.route.clone()).or(span.and_then(|s| s.route.clone()));
+        if own_log.is_some() || attempt.is_some() {
+            hop.evidence.push("access_log".into());
+            hop.evidence.dedup();
+        }
+        if span.is_some() {
+            hop.evidence.push("server_span".into());
+        }
+        let observed = leg.client.or(leg.server).map(|id| self.exchange(id));
+        let unanswered = observed.is_none_or(|e| !e.has_response());
+        hop.failure_cause = match hop.status {
+            Some(status) if status >= 500 && !unanswered => Some("status_5xx".into()),
+            _ if unanswered => Some(observed.map_or("refused".into(), |e| self.end_cause(e))),
+            _ => None,
+        };
+    }
+
+    /// Why a connection ended without an answer.
+    fn end_cause(&self, exchange: &Exchange<'_>) -> String {
+        let of_socket = |c: &&&tables::Connection| {
+            c.node == exchange.row.node && c.socket_cookie == exchange.row.socket_cookie
+        };
+        let ended = self.scope.seen.connections.iter().filter(of_socket);
+        let cause = ended.filter_map(|c| c.end_cause.as_deref()).next_back();
+        match cause {
+            Some("reset") => "reset",
+            Some("refused") => "refused",
+            Some("timeout") => "timeout",
+            _ => "no_response",
+        }
+        .into()
+    }
+
+    fn labels(&self, leg: &Leg, hop: &mut Hop, reasons: &mut BTreeSet<Reason>) {
+        let Some(a) = leg.logged else { return };
+        let attempts = &self.scope.seen.access_logs[a.log].attempts;
+        if attempts[a.index].group > 0 {
+            reasons.insert(Reason::InternalRedirect);
+        }
+        let group = attempts[a.index].group;
+        if attempts.iter().filter(|other| other.group == group).count() > 1 {
+            reasons.insert(Reason::RetryAttempts);
+        }
+        hop.attempt = i32::try_from(a.index + 1).unwrap_or(i32::MAX);
+    }
+
+    fn kind(&self, leg: &Leg, hop: &Hop) -> &'static str {
+        let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
+        let is_proxy =
+            |id: ExchangeId| self.scope.links.proxies.proxies.contains(&self.exchange(id).place);
+        if leg.parent.is_none() && matches!(self.tree.root, Root::Arrival(_)) {
+            "edge"
+        } else if parent.is_some_and(is_proxy) {
+            "ingress"
+        } else if hop.service.is_some() && hop.requested_ip != hop.destination_ip {
+            "service"
+        } else if hop.service.is_some() {
+            "endpoint"
+        } else {
+            "app"
+        }
+    }
+
+    fn began_ns(&self, leg: &Leg) -> i64 {
+        let observed = leg.client.or(leg.server);
+        let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
+        observed.or(parent).map_or(self.tree.end_ns, |id| self.exchange(id).row.start_ns)
+    }
+}
+
+fn relay_evidence(by: Reason) -> &'static str {
+    match by {
+        Reason::OkExactId => "span_parent",
+        Reason::OkUpstreamUnique => "access_log",
+        Reason::OkThread => "thread",
+        _ => "containment",
+    }
+}
+
+fn set_source(hop: &mut Hop, pod: &Pod) {
+    hop.source_pod_uid = Some(pod.uid.clone());
+    hop.source_pod = Some(pod.name.clone());
+    hop.source_namespace = Some(pod.namespace.clone());
+    hop.source_workload.clone_from(&pod.workload);
+}
+
+fn set_destination(hop: &mut Hop, pod: &Pod) {
+    hop.destination_pod_uid = Some(pod.uid.clone());
+    hop.destination_pod = Some(pod.name.clone());
+    hop.destination_namespace = Some(pod.namespace.clone());
+    hop.destination_workload.clone_from(&pod.workload);
+}

@@ -1,0 +1,81 @@
+//! Tumbling event-time windows and what must be read to compute them.
+
+use std::ops::Range;
+
+use crate::{SECOND, Settings};
+
+/// Access logs know the end of a request to the second only; their rows may carry an event time
+/// this much later than the exchange they describe.
+const COARSEST_STAMP_NS: i64 = 2 * SECOND;
+
+/// A heartbeat that covers a moment may end this much later.
+const HEARTBEAT_NS_MAX: i64 = 60 * SECOND;
+
+/// Event-time ranges, nanoseconds, half-open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadRange {
+    /// Exchanges, spans, access logs, failures.
+    pub rows: Range<i64>,
+    /// Connections and NAT bindings, which are reported again each active timeout.
+    pub connections: Range<i64>,
+    pub heartbeats: Range<i64>,
+    /// Changes of cluster objects; the last full snapshot before `start` is needed too.
+    pub cluster: Range<i64>,
+}
+
+/// What to read to compute `windows`.
+pub fn read_range(windows: Range<i64>, settings: &Settings) -> ReadRange {
+    let rows = windows.start - settings.guard_ns - settings.skew_ns
+        ..windows.end + settings.skew_ns + COARSEST_STAMP_NS;
+    ReadRange {
+        connections: rows.start - settings.active_timeout_ns - settings.propagation_ns..rows.end,
+        heartbeats: rows.start..rows.end + HEARTBEAT_NS_MAX,
+        cluster: rows.start..rows.end + settings.propagation_ns,
+        rows,
+    }
+}
+
+/// Start of the window that holds a moment.
+pub fn window_start(at_ns: i64, settings: &Settings) -> i64 {
+    at_ns.div_euclid(settings.window_ns) * settings.window_ns
+}
+
+/// Number of the window since the epoch: the version of the application transactions.
+pub fn window_index(start_ns: i64, settings: &Settings) -> i64 {
+    start_ns.div_euclid(settings.window_ns)
+}
+
+/// The single windows of a range that starts at a window's start.
+pub fn windows(range: Range<i64>, settings: &Settings) -> impl Iterator<Item = Range<i64>> {
+    let length = settings.window_ns;
+    let first = window_start(range.start, settings);
+    (0..)
+        .map(move |i| first + i * length)
+        .take_while(move |start| *start < range.end)
+        .map(move |start| start..start + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_half_open_and_aligned() {
+        let settings = Settings::default();
+        let all: Vec<_> = windows(20 * SECOND..40 * SECOND, &settings).collect();
+        assert_eq!(all, [20 * SECOND..30 * SECOND, 30 * SECOND..40 * SECOND]);
+        assert_eq!(window_start(29 * SECOND + 999, &settings), 20 * SECOND);
+        assert_eq!(window_start(-1, &settings), -10 * SECOND);
+    }
+
+    #[test]
+    fn range_of_a_run_covers_the_range_of_each_window_in_it() {
+        let settings = Settings::default();
+        let run = read_range(0..30 * SECOND, &settings);
+        for window in windows(0..30 * SECOND, &settings) {
+            let one = read_range(window, &settings);
+            assert!(run.rows.start <= one.rows.start && one.rows.end <= run.rows.end);
+            assert!(run.connections.start <= one.connections.start);
+        }
+    }
+}
