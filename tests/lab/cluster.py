@@ -28,6 +28,8 @@ from .product import Product, ProductSettings
 from .service import Services
 from .wait import until
 
+REAP_SECONDS = 5
+
 
 class Cluster:
     """A control plane, two nodes with kube-proxy in one mode, and the pods started on them."""
@@ -101,8 +103,16 @@ class Cluster:
             self.product.stop()
         finally:
             cleanup.remove_leftovers()
+            self._reap()
             lock.remove_state()
             self._lock.release()
+
+    def _reap(self) -> None:
+        """Takes note of the ends of our children, which the removal has killed."""
+        proxies = [node.proxy for node in self.nodes.values() if node.proxy is not None]
+        pods = [pod.process for pod in self.pods.values()]
+        for process in (*self.control.processes, *proxies, *pods):
+            process.wait(REAP_SECONDS)
 
     def __enter__(self) -> Cluster:
         return self.up()

@@ -40,6 +40,7 @@ class ControlPlane:
         self.authority = self._certificates / "apiserver.crt"
         """The API server writes its own certificate, followed by the authority that signed it."""
         self.api = Api(self._tokens["admin"], self.authority)
+        self.processes: list[Process] = []
 
     def kubeconfig(self, user: str) -> Path:
         return self._directory / f"{user}.kubeconfig"
@@ -49,10 +50,11 @@ class ControlPlane:
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir(parents=True, mode=0o700)
         self._write_credentials()
-        processes = [self._start_etcd(), self._start_api_server()]
+        self._start_etcd()
+        self._start_api_server()
 
         def ready() -> bool:
-            for process in processes:
+            for process in self.processes:
                 process.require_running()
             return self.authority.exists() and self.api.ready()
 
@@ -93,8 +95,8 @@ class ControlPlane:
             "current-context": "lab",
         }
 
-    def _start_etcd(self) -> Process:
-        return self._spawn(
+    def _start_etcd(self) -> None:
+        self._spawn(
             "etcd",
             self._parts.etcd,
             f"--data-dir={self._directory / 'etcd'}",
@@ -106,9 +108,9 @@ class ControlPlane:
             "--log-level=warn",
         )
 
-    def _start_api_server(self) -> Process:
+    def _start_api_server(self) -> None:
         key = self._service_account_key
-        return self._spawn(
+        self._spawn(
             "kube-apiserver",
             self._parts.kubernetes / "kube-apiserver",
             "--etcd-servers=http://127.0.0.1:2379",
@@ -126,10 +128,10 @@ class ControlPlane:
             "--endpoint-reconciler-type=none",
         )
 
-    def _start_controller_manager(self) -> Process:
+    def _start_controller_manager(self) -> None:
         """Only the endpoint slices are kept by a controller: nobody renews node leases here, so the
         controllers that watch them would evict every pod."""
-        return self._spawn(
+        self._spawn(
             "kube-controller-manager",
             self._parts.kubernetes / "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig('controller-manager')}",
@@ -139,8 +141,8 @@ class ControlPlane:
             "--controllers=endpointslice-controller",
         )
 
-    def _spawn(self, name: str, program: Path, *flags: str) -> Process:
-        return spawn_in_netns(name, [program, *flags], CONTROL, self._logs)
+    def _spawn(self, name: str, program: Path, *flags: str) -> None:
+        self.processes.append(spawn_in_netns(name, [program, *flags], CONTROL, self._logs))
 
     def _grant_collector(self) -> None:
         rbac = "/apis/rbac.authorization.k8s.io/v1"

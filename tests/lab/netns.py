@@ -71,11 +71,10 @@ def delete(name: str) -> None:
     ip(f"netns del {name}")
 
 
-def write_sysctl(namespace: str, **values: int) -> None:
-    """Names have `__` where the path has `/`."""
+def write_sysctl(namespace: str, name: str, value: int) -> None:
+    """/proc/sys/net shows the namespace of the thread that looks."""
     with entered(namespace):
-        for name, value in values.items():
-            Path("/proc/sys/net", *name.split("__")).write_text(str(value))
+        Path("/proc/sys/net", name).write_text(str(value))
 
 
 def create_backbone() -> None:
@@ -92,7 +91,11 @@ def create_node(node: str) -> None:
     """Routes, never bridges: the node forwards between its pods, the other nodes and the client."""
     namespace, address = constants.node_netns(node), constants.NODE_IPS[node]
     create(namespace)
-    write_sysctl(namespace, ipv4__ip_forward=1, ipv4__conf__all__rp_filter=0)
+    # A hairpin leaves by the link it came from; the node must not tell the pod of a shorter way.
+    for scope in ("all", "default"):
+        write_sysctl(namespace, f"ipv4/conf/{scope}/send_redirects", 0)
+        write_sysctl(namespace, f"ipv4/conf/{scope}/rp_filter", 0)
+    write_sysctl(namespace, "ipv4/ip_forward", 1)
     _attach_to_switch(namespace, address)
     if node == constants.EDGE_NODE:
         _attach_client(namespace, address)

@@ -33,7 +33,7 @@ class Node:
         network = ipaddress.ip_network(constants.POD_CIDRS[name])
         # The first address of a pod range is by custom the node's.
         self._free_pod_ips = itertools.islice(network.hosts(), 1, None)
-        self._proxy: Process | None = None
+        self.proxy: Process | None = None
 
     def allocate_pod_ip(self) -> str:
         """An address is never given twice in a run."""
@@ -46,7 +46,7 @@ class Node:
                 netns.route_to_node(self.name, other)
         cgroup.create_node(self.name)
         self._post()
-        self._proxy = spawn_in_netns(
+        self.proxy = spawn_in_netns(
             f"kube-proxy-{self.name}", self._proxy_command(), self.netns, self._logs
         )
 
@@ -54,13 +54,13 @@ class Node:
         """kube-proxy is ready when it answers on its health port and has written its chains."""
 
         def ready() -> bool:
-            self._proxy.require_running()
+            self.proxy.require_running()
             return (
-                netns.listens(self._proxy.pid, KUBE_PROXY_HEALTH_PORT)
+                netns.listens(self.proxy.pid, KUBE_PROXY_HEALTH_PORT)
                 and "KUBE" in self.rules().upper()
             )
 
-        until(f"kube-proxy on {self.name} (see {self._proxy.log})", ready, READY_SECONDS)
+        until(f"kube-proxy on {self.name} (see {self.proxy.log})", ready, READY_SECONDS)
 
     def rules(self) -> str:
         """What kube-proxy has programmed, as text."""
