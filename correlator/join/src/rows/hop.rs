@@ -360,7 +360,7 @@ impl<'a> Writer<'a> {
                 }
             }
             // Called by its own address: the Service is known where only one has this endpoint.
-            (None, [(namespace, name)]) => {
+            (None, [(namespace, name)]) if route.original.is_some() || leg.logged.is_some() => {
                 hop.service = Some((*name).to_owned());
                 hop.service_namespace = Some((*namespace).to_owned());
             }

@@ -1,0 +1,438 @@
+//! Transcripts of whole lines: what was observed, and exactly the rows that must come of it.
+
+mod scene;
+
+use scene::{CART_0, CART_1, CART_VIP, Call, FRONTEND_0, FRONTEND_1, INGRESS, Scene, line, ns};
+
+/// client -> NodePort -> ingress -> frontend-0 -> Service cart -> cart-1, from 100 ms to 180 ms.
+fn one_request() -> Scene {
+    let mut scene = Scene::new();
+    scene.arrival(40_000, 100, 180, 300);
+    scene.call(&Call {
+        from: &INGRESS,
+        from_port: 50_000,
+        to: (FRONTEND_0.ip, 8080),
+        server: &FRONTEND_0,
+        start: 102,
+        end: 178,
+        client_thread: 77,
+        server_thread: 5,
+        bytes: 400,
+    });
+    scene.call(&Call {
+        from: &FRONTEND_0,
+        from_port: 51_000,
+        to: CART_VIP,
+        server: &CART_1,
+        start: 110,
+        end: 170,
+        client_thread: 5,
+        server_thread: 9,
+        bytes: 200,
+    });
+    scene.log("aaaa", 180, 80, 300, &[(&FRONTEND_0, 76, 200)]);
+    scene
+}
+
+const WHOLE: &str = "\
+complete 
+  edge - -> ingress-0 [ingress] dnat+snat
+    ingress ingress-0 -> frontend-0 [frontend] none
+      service frontend-0 -> cart-1 [cart] dnat
+";
+
+#[track_caller]
+fn check(scene: &Scene, expected: &str) {
+    assert_eq!(line(&scene.rows()), expected);
+}
+
+#[test]
+fn request_through_nodeport_ingress_and_service_is_one_complete_path() {
+    let scene = one_request();
+    check(&scene, WHOLE);
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.request_id.as_deref(), Some("aaaa"));
+    assert_eq!(path.status, Some(200));
+    assert_eq!(path.final_pod.as_deref(), Some("frontend-0"));
+    assert_eq!(path.entry_service.as_deref(), Some("ingress"));
+    let nat = |i: usize| (path.hops[i].nat_original.as_deref(), path.hops[i].nat_reply.as_deref());
+    assert_eq!(
+        nat(0),
+        (
+            Some("ext-00000000000000aa:40000->10.89.0.11:30080"),
+            Some("10.244.2.2:80->10.89.0.11:50000")
+        )
+    );
+    assert_eq!(
+        nat(2),
+        (Some("10.244.1.3:51000->10.96.0.10:80"), Some("10.244.2.4:8080->10.244.1.3:51000"))
+    );
+    assert_eq!(path.hops[2].nat_node.as_deref(), Some("node-1"));
+}
+
+#[test]
+fn call_to_itself_through_its_own_service_is_a_hairpin() {
+    let mut scene = one_request();
+    scene.call(&Call {
+        from: &CART_1,
+        from_port: 52_000,
+        to: CART_VIP,
+        server: &CART_1,
+        start: 120,
+        end: 130,
+        client_thread: 9,
+        server_thread: 10,
+        bytes: 150,
+    });
+    check(&scene, &format!("{WHOLE}        service cart-1 -> cart-1 [cart] dnat+snat\n"));
+    let path = scene.rows().paths.remove(0);
+    assert!(path.hops[3].reasons.contains(&"HAIRPIN".to_owned()), "{:?}", path.hops[3].reasons);
+}
+
+#[test]
+fn translation_without_its_record_follows_from_both_ends() {
+    let mut scene = one_request();
+    scene.seen.nat_bindings.retain(|b| b.original_destination_ip != CART_VIP.0);
+    check(&scene, WHOLE);
+    let path = scene.rows().paths.remove(0);
+    assert!(!path.hops[2].evidence.contains(&"nat_binding".to_owned()));
+    assert_eq!(path.hops[2].nat_reply.as_deref(), Some("10.244.2.4:8080->10.244.1.3:51000"));
+}
+
+#[test]
+fn masquerade_without_its_record_hides_the_client_and_never_names_the_node() {
+    let mut scene = one_request();
+    scene.seen.nat_bindings.retain(|b| b.original_destination_port != 30080);
+    let rows = scene.rows();
+    assert_eq!(rows.paths[0].verdict, "partial");
+    assert_eq!(rows.paths[0].missing, ["client: SNAT_HIDDEN_CLIENT"]);
+    assert_eq!(rows.paths[0].hops[0].source_ip, None);
+}
+
+#[test]
+fn server_on_a_node_without_agent_is_missing_for_want_of_coverage() {
+    let mut scene = one_request();
+    scene.seen.exchanges.retain(|e| e.node != "node-1");
+    scene.seen.nat_bindings.retain(|b| b.node != "node-1");
+    scene.seen.heartbeats.retain(|h| h.node != "node-1");
+    check(
+        &scene,
+        "\
+partial client: MISSING_NO_COVERAGE, server end in frontend-0: MISSING_NO_COVERAGE
+  edge - -> ingress-0 [-] unknown
+    ingress ingress-0 -> frontend-0 [frontend] none
+? caller of cart-1 in frontend-0: MISSING_NO_COVERAGE (0)
+",
+    );
+}
+
+#[test]
+fn lost_events_on_the_servers_node_leave_its_calls_in_doubt() {
+    let mut scene = one_request();
+    for h in scene.seen.heartbeats.iter_mut().filter(|h| h.node == "node-1") {
+        h.lost_kernel = 1;
+    }
+    let rows = scene.rows();
+    assert_eq!(rows.paths[0].verdict, "partial");
+    assert_eq!(rows.paths[0].missing, ["calls of frontend-0: MISSING_LOST_EVENTS"]);
+}
+
+#[test]
+fn backend_killed_in_the_middle_is_the_failing_hop_of_a_complete_path() {
+    let mut scene = one_request();
+    for e in &mut scene.seen.exchanges {
+        let is_cart_call = e.remote_ip == CART_VIP.0 || e.local_ip == CART_1.ip;
+        if is_cart_call {
+            (e.tcp_seq_resp, e.first_response_ns, e.response_thread) = (None, None, None);
+            e.end_ns = e.start_ns;
+            e.event_ns = e.end_ns;
+        }
+    }
+    scene.seen.access_logs[0].status = Some(502);
+    scene.seen.access_logs[0].attempts[0].status = Some(502);
+    check(&scene, WHOLE);
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.outcome, "error");
+    assert_eq!((path.failing_hop, path.failure_cause.as_deref()), (Some(2), Some("no_response")));
+}
+
+#[test]
+fn refused_attempt_that_only_the_log_knows_is_a_hop_before_the_one_that_answered() {
+    let mut scene = one_request();
+    scene.seen.access_logs.clear();
+    scene.log("aaaa", 180, 80, 300, &[(&FRONTEND_1, 0, 502), (&FRONTEND_0, 76, 200)]);
+    check(
+        &scene,
+        "\
+complete 
+  edge - -> ingress-0 [ingress] dnat+snat
+    ingress ingress-0 -> frontend-1 [frontend] unknown
+    ingress ingress-0 -> frontend-0 [frontend] none
+      service frontend-0 -> cart-1 [cart] dnat
+",
+    );
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.hops[1].attempt, 1);
+    assert_eq!(path.hops[2].attempt, 2);
+    assert!(path.reasons.contains(&"RETRY_ATTEMPTS".to_owned()));
+    assert_eq!(path.final_pod.as_deref(), Some("frontend-0"));
+}
+
+/// Two requests that the ingress serves at once, over one worker thread.
+fn two_requests(second: (i64, i64)) -> Scene {
+    let mut scene = one_request();
+    let (start, end) = second;
+    scene.arrival(40_001, start, end, 301);
+    scene.call(&Call {
+        from: &INGRESS,
+        from_port: 50_001,
+        to: (FRONTEND_1.ip, 8080),
+        server: &FRONTEND_1,
+        start: start + 2,
+        end: end - 2,
+        client_thread: 77,
+        server_thread: 6,
+        bytes: 400,
+    });
+    scene.log("bbbb", end, end - start, 301, &[(&FRONTEND_1, end - start - 4, 200)]);
+    if end < 180 {
+        // The worker writes its lines in the order in which the requests end.
+        let [first, second] = &mut scene.seen.access_logs[..] else { unreachable!() };
+        std::mem::swap(&mut first.ingest_seq, &mut second.ingest_seq);
+    }
+    scene
+}
+
+#[test]
+fn overlapping_requests_of_one_worker_are_told_apart_by_containment() {
+    for second in [(90, 190), (110, 160), (120, 250), (50, 130)] {
+        let rows = two_requests(second).rows();
+        let upstreams: Vec<_> = rows
+            .paths
+            .iter()
+            .map(|p| (p.request_id.as_deref(), p.verdict.as_str(), p.final_pod.as_deref()))
+            .collect();
+        assert!(
+            upstreams.contains(&(Some("aaaa"), "complete", Some("frontend-0"))),
+            "{upstreams:?}"
+        );
+        assert!(
+            upstreams.contains(&(Some("bbbb"), "complete", Some("frontend-1"))),
+            "{upstreams:?}"
+        );
+    }
+}
+
+#[test]
+fn interchangeable_calls_of_one_worker_are_ambiguous_and_never_guessed() {
+    let mut scene = two_requests((101, 181));
+    scene.seen.access_logs.clear();
+    // One line must be there for the pod to be known as a proxy; it is of neither request.
+    scene.log("cccc", 9_000, 80, 999, &[(&FRONTEND_0, 76, 200)]);
+    let rows = scene.rows();
+    let verdicts: Vec<_> = rows.paths.iter().map(|p| p.verdict.as_str()).collect();
+    assert_eq!(verdicts, ["ambiguous", "ambiguous"]);
+    let undecided: Vec<_> = rows.ambiguous.iter().map(|a| a.reason.as_str()).collect();
+    assert_eq!(undecided, ["AMBIG_TIME_ONLY"; 4]);
+}
+
+#[test]
+fn request_bytes_in_the_log_decide_between_interchangeable_calls_when_ids_name_them() {
+    let mut scene = two_requests((101, 181));
+    scene.server_span("s1", None, &FRONTEND_0, (INGRESS.ip, 50_000), 103, 177).request_id =
+        Some("aaaa".into());
+    scene.server_span("s2", None, &FRONTEND_1, (INGRESS.ip, 50_001), 104, 178).request_id =
+        Some("bbbb".into());
+    let rows = scene.rows();
+    let found: Vec<_> = rows
+        .paths
+        .iter()
+        .map(|p| (p.request_id.as_deref(), p.verdict.as_str(), p.final_pod.as_deref()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Some("aaaa"), "complete", Some("frontend-0")),
+            (Some("bbbb"), "complete", Some("frontend-1")),
+        ]
+    );
+}
+
+/// Frontend-0 serves two requests at once and makes a call for each.
+fn concurrent_calls(threads: [i64; 4]) -> Scene {
+    let mut scene = Scene::new();
+    for i in 0..2 {
+        let (port, offset) = (i as i32, i * 5);
+        scene.arrival(40_000 + port, 100 + offset, 180 + offset, 300 + i);
+        scene.call(&Call {
+            from: &INGRESS,
+            from_port: 50_000 + port,
+            to: (FRONTEND_0.ip, 8080),
+            server: &FRONTEND_0,
+            start: 102 + offset,
+            end: 178 + offset,
+            client_thread: 77,
+            server_thread: threads[i as usize],
+            bytes: 400,
+        });
+        scene.call(&Call {
+            from: &FRONTEND_0,
+            from_port: 51_000 + port,
+            to: CART_VIP,
+            server: if i == 0 { &CART_0 } else { &CART_1 },
+            start: 120 + offset,
+            end: 150 + offset,
+            client_thread: threads[2 + i as usize],
+            server_thread: 20 + i,
+            bytes: 200,
+        });
+        scene.log(
+            if i == 0 { "aaaa" } else { "bbbb" },
+            180 + offset,
+            80,
+            300 + i,
+            &[(&FRONTEND_0, 76, 200)],
+        );
+    }
+    scene
+}
+
+/// Eight earlier requests that show the process serving each on one thread.
+fn with_history(mut scene: Scene, thread: impl Fn(i64) -> (i64, i64)) -> Scene {
+    for i in 0..8 {
+        let (server_thread, response_thread) = thread(i);
+        scene.call(&Call {
+            from: &INGRESS,
+            from_port: 60_000 + i as i32,
+            to: (FRONTEND_0.ip, 8080),
+            server: &FRONTEND_0,
+            start: -5_000 + i * 10,
+            end: -4_995 + i * 10,
+            client_thread: 77,
+            server_thread,
+            bytes: 400,
+        });
+        scene.seen.exchanges.last_mut().unwrap().response_thread = Some(response_thread);
+    }
+    scene
+}
+
+#[test]
+fn threads_tell_concurrent_calls_apart_in_a_process_that_is_known_to_be_bound_to_them() {
+    let scene = with_history(concurrent_calls([5, 6, 5, 6]), |i| (5 + i % 2, 5 + i % 2));
+    let rows = scene.rows();
+    let found: Vec<_> = rows
+        .paths
+        .iter()
+        .map(|p| (p.verdict.as_str(), p.hops[2].destination_pod.as_deref()))
+        .collect();
+    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
+}
+
+#[test]
+fn process_that_answers_on_other_threads_is_not_told_by_threads() {
+    let scene = with_history(concurrent_calls([5, 6, 5, 6]), |i| (5 + i % 2, 6 - i % 2));
+    let rows = scene.rows();
+    assert!(rows.paths.iter().all(|p| p.verdict == "ambiguous"), "{}", line(&rows));
+    assert!(rows.ambiguous.iter().all(|a| a.reason == "AMBIG_TIME_ONLY"));
+}
+
+#[test]
+fn span_parents_tell_concurrent_calls_apart_where_threads_can_not() {
+    let mut scene = concurrent_calls([5, 5, 5, 5]);
+    for (i, cart) in [(0, &CART_0), (1, &CART_1)] {
+        let (port, offset) = (i as i32, i * 5);
+        let id = |name: &str| format!("{name}{i}");
+        scene.server_span(
+            &id("f"),
+            None,
+            &FRONTEND_0,
+            (INGRESS.ip, 50_000 + port),
+            103 + offset,
+            177 + offset,
+        );
+        scene.span("client", &id("c"), Some(&id("f")), &FRONTEND_0, 119 + offset, 151 + offset);
+        scene.server_span(
+            &id("s"),
+            Some(&id("c")),
+            cart,
+            (FRONTEND_0.ip, 51_000 + port),
+            121 + offset,
+            149 + offset,
+        );
+    }
+    let rows = scene.rows();
+    let found: Vec<_> = rows
+        .paths
+        .iter()
+        .map(|p| (p.verdict.as_str(), p.hops.get(2).and_then(|h| h.destination_pod.as_deref())))
+        .collect();
+    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
+    assert!(rows.paths[0].hops[2].reasons.contains(&"OK_EXACT_ID".to_owned()));
+}
+
+#[test]
+fn exchange_that_comes_again_with_a_later_end_counts_once_with_the_later_end() {
+    let mut scene = one_request();
+    let mut early = scene.seen.exchanges[0].clone();
+    early.end_ns -= 20_000_000;
+    early.event_ns = early.end_ns;
+    scene.seen.exchanges.push(early);
+    check(&scene, WHOLE);
+}
+
+#[test]
+fn request_belongs_to_the_window_of_its_end() {
+    let mut scene = Scene::new();
+    scene.arrival(40_000, 9_990, 10_010, 300);
+    let windows = scene.windows(2);
+    assert_eq!((windows[0].paths.len(), windows[1].paths.len()), (0, 1));
+    assert_eq!(windows[1].paths[0].start_ns, ns(9_990));
+}
+
+#[test]
+fn any_order_of_arrival_gives_the_same_rows() {
+    let scene = with_history(two_requests((120, 250)), |i| (5 + i % 2, 5 + i % 2));
+    let expected = scene.windows(3);
+    for seed in 0..20u64 {
+        let mut shuffled = Scene { seen: scene.seen.clone(), ..Scene::default() };
+        let seen = &mut shuffled.seen;
+        shuffle(&mut seen.exchanges, seed);
+        shuffle(&mut seen.nat_bindings, seed);
+        shuffle(&mut seen.access_logs, seed);
+        shuffle(&mut seen.cluster_objects, seed);
+        shuffle(&mut seen.heartbeats, seed);
+        let doubled = seen.exchanges.clone();
+        seen.exchanges.extend(doubled);
+        assert_eq!(shuffled.windows(3), expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn runs_of_any_length_give_the_same_rows_as_single_windows() {
+    let scene = two_requests((9_950, 10_050));
+    let run = scene.windows(3);
+    let settings = join::Settings::default();
+    for (i, window) in run.iter().enumerate() {
+        let start = scene::T0 + i as i64 * settings.window_ns;
+        let alone = join::correlate(
+            start..start + settings.window_ns,
+            join::Stage::Final,
+            &scene.seen,
+            &settings,
+        );
+        assert_eq!(&alone[0], window);
+    }
+}
+
+/// Fisher-Yates with the splitmix64 generator.
+fn shuffle<T>(items: &mut [T], seed: u64) {
+    let mut state = seed;
+    for i in (1..items.len()).rev() {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        items.swap(i, ((z ^ (z >> 31)) % (i as u64 + 1)) as usize);
+    }
+}

@@ -1,0 +1,399 @@
+//! A small cluster in rows: two nodes, pods, Services, and what agents and proxies would report.
+//!
+//! Times are milliseconds since the scene's start. Every call is written from both ends, as the
+//! kernel would stamp it; a test then takes away or changes what its situation is about.
+
+use join::{Observations, SECOND, Settings, Stage, WindowRows};
+use tables::{AccessLog, Attempt, ClusterObject, Exchange, Heartbeat, NatBinding, Span, cluster};
+
+/// Start of the first window of every scene.
+pub(crate) const T0: i64 = 1_700_000_000 * SECOND;
+
+pub(crate) struct Pod {
+    pub(crate) name: &'static str,
+    pub(crate) ip: &'static str,
+    pub(crate) node: &'static str,
+}
+
+pub(crate) const INGRESS: Pod = Pod { name: "ingress-0", ip: "10.244.2.2", node: "node-2" };
+pub(crate) const FRONTEND_0: Pod = Pod { name: "frontend-0", ip: "10.244.1.3", node: "node-1" };
+pub(crate) const FRONTEND_1: Pod = Pod { name: "frontend-1", ip: "10.244.2.3", node: "node-2" };
+pub(crate) const CART_0: Pod = Pod { name: "cart-0", ip: "10.244.1.4", node: "node-1" };
+pub(crate) const CART_1: Pod = Pod { name: "cart-1", ip: "10.244.2.4", node: "node-2" };
+const PODS: [&Pod; 5] = [&INGRESS, &FRONTEND_0, &FRONTEND_1, &CART_0, &CART_1];
+
+pub(crate) const CART_VIP: (&str, i32) = ("10.96.0.10", 80);
+const NODE_1: &str = "10.89.0.11";
+const CLIENT: &str = "ext-00000000000000aa";
+
+/// One call as both ends see it.
+pub(crate) struct Call<'a> {
+    pub(crate) from: &'a Pod,
+    pub(crate) from_port: i32,
+    /// What the client addressed.
+    pub(crate) to: (&'a str, i32),
+    pub(crate) server: &'a Pod,
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    pub(crate) client_thread: i64,
+    pub(crate) server_thread: i64,
+    pub(crate) bytes: i64,
+}
+
+#[derive(Default)]
+pub(crate) struct Scene {
+    pub(crate) seen: Observations,
+    pub(crate) sequence: i64,
+}
+
+pub(crate) fn ns(ms: i64) -> i64 {
+    T0 + ms * 1_000_000
+}
+
+impl Scene {
+    /// The cluster with both agents alive from 60 s before the start to 60 s after it.
+    pub(crate) fn new() -> Self {
+        let mut scene = Self::default();
+        for (kind, name, body) in objects() {
+            scene.seen.cluster_objects.push(ClusterObject {
+                kind: kind.into(),
+                uid: format!("uid-{name}"),
+                namespace: "shop".into(),
+                name: name.into(),
+                change: "snapshot".into(),
+                event_ns: ns(-60_000),
+                body,
+                ..Default::default()
+            });
+        }
+        scene.heartbeats("node-1", -60_000, 60_000);
+        scene.heartbeats("node-2", -60_000, 60_000);
+        scene
+    }
+
+    pub(crate) fn heartbeats(&mut self, node: &str, from: i64, to: i64) {
+        let mut at = from;
+        while at < to {
+            let end = (at + 2_000).min(to);
+            self.seen.heartbeats.push(Heartbeat {
+                source: "agent".into(),
+                node: node.into(),
+                event_ns: ns(end),
+                covered_from_ns: ns(at),
+                covered_to_ns: ns(end),
+                ..Default::default()
+            });
+            at = end;
+        }
+    }
+
+    /// Both exchanges of a call; a microsecond each way on the network.
+    pub(crate) fn call(&mut self, call: &Call<'_>) {
+        self.sequence += 1;
+        let seq = self.sequence * 1_000;
+        let socket = call.from_port.into();
+        let is_vip = call.to != (call.server.ip, 8080);
+        let hairpin = is_vip && call.from.ip == call.server.ip;
+        let seen_client = if hairpin {
+            ("10.244.1.1", call.from_port + 1)
+        } else {
+            (call.from.ip, call.from_port)
+        };
+        let client = Exchange {
+            role: "client".into(),
+            local_ip: call.from.ip.into(),
+            local_port: call.from_port,
+            remote_ip: call.to.0.into(),
+            remote_port: call.to.1,
+            thread: call.client_thread,
+            ..exchange(call.from, socket, seq, ns(call.start), ns(call.end), call.bytes)
+        };
+        let (start, end) = (client.start_ns + 1_000, client.end_ns - 1_000);
+        let server = Exchange {
+            role: "server".into(),
+            local_ip: call.server.ip.into(),
+            local_port: 8080,
+            remote_ip: seen_client.0.into(),
+            remote_port: seen_client.1,
+            thread: call.server_thread,
+            response_thread: Some(call.server_thread),
+            ..exchange(call.server, socket + 500_000, seq, start, end, call.bytes)
+        };
+        self.seen.exchanges.extend([client, server]);
+        if is_vip {
+            self.bind(
+                call.from.node,
+                ns(call.start),
+                (call.from.ip, call.from_port),
+                call.to,
+                (call.server.ip, 8080),
+                seen_client,
+            );
+        }
+    }
+
+    /// A request from outside through node-1's NodePort to the ingress pod.
+    pub(crate) fn arrival(&mut self, client_port: i32, start: i64, end: i64, bytes: i64) {
+        self.sequence += 1;
+        let masqueraded = (NODE_1, client_port + 10_000);
+        self.seen.exchanges.push(Exchange {
+            role: "server".into(),
+            local_ip: INGRESS.ip.into(),
+            local_port: 80,
+            remote_ip: masqueraded.0.into(),
+            remote_port: masqueraded.1,
+            thread: 77,
+            response_thread: Some(77),
+            ..exchange(
+                &INGRESS,
+                i64::from(client_port),
+                self.sequence * 1_000,
+                ns(start),
+                ns(end),
+                bytes,
+            )
+        });
+        self.bind(
+            "node-1",
+            ns(start),
+            (CLIENT, client_port),
+            (NODE_1, 30080),
+            (INGRESS.ip, 80),
+            masqueraded,
+        );
+    }
+
+    fn bind(
+        &mut self,
+        node: &str,
+        at_ns: i64,
+        source: (&str, i32),
+        destination: (&str, i32),
+        server: (&str, i32),
+        seen_client: (&str, i32),
+    ) {
+        self.seen.nat_bindings.push(NatBinding {
+            node: node.into(),
+            event_ns: at_ns,
+            protocol: 6,
+            original_source_ip: source.0.into(),
+            original_source_port: source.1,
+            original_destination_ip: destination.0.into(),
+            original_destination_port: destination.1,
+            reply_source_ip: server.0.into(),
+            reply_source_port: server.1,
+            reply_destination_ip: seen_client.0.into(),
+            reply_destination_port: seen_client.1,
+            first_seen_ns: at_ns,
+            last_seen_ns: at_ns,
+            evidence: "xmit".into(),
+            ..Default::default()
+        });
+    }
+
+    /// The ingress's line of a request that ended at `end`, with its attempts' addresses.
+    pub(crate) fn log(
+        &mut self,
+        id: &str,
+        end: i64,
+        lasted: i64,
+        bytes: i64,
+        attempts: &[(&Pod, i64, i32)],
+    ) {
+        let second = ns(end).div_euclid(SECOND) * SECOND;
+        self.sequence += 1;
+        self.seen.access_logs.push(AccessLog {
+            emitter_ip: Some(INGRESS.ip.into()),
+            ingest_seq: self.sequence,
+            event_ns: second + SECOND,
+            request_id: Some(id.into()),
+            remote_ip: Some(NODE_1.into()),
+            method: Some("GET".into()),
+            route: Some("/checkout/{}".into()),
+            status: attempts.last().map(|a| a.2),
+            bytes_received: Some(bytes),
+            end_lo_ns: second,
+            end_hi_ns: second + SECOND,
+            duration_ns: Some(lasted * 1_000_000),
+            duration_error_ns: 1_000_000,
+            attempts: attempts
+                .iter()
+                .map(|(pod, lasted, status)| Attempt {
+                    ip: Some(pod.ip.into()),
+                    port: Some(8080),
+                    status: Some(*status),
+                    duration_ns: Some(lasted * 1_000_000),
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        });
+    }
+
+    pub(crate) fn server_span(
+        &mut self,
+        id: &str,
+        parent: Option<&str>,
+        pod: &Pod,
+        peer: (&str, i32),
+        start: i64,
+        end: i64,
+    ) -> &mut Span {
+        self.span("server", id, parent, pod, start, end);
+        let span = self.seen.spans.last_mut().unwrap();
+        span.peer_ip = Some(peer.0.into());
+        span.peer_port = Some(peer.1);
+        span
+    }
+
+    pub(crate) fn span(
+        &mut self,
+        kind: &str,
+        id: &str,
+        parent: Option<&str>,
+        pod: &Pod,
+        start: i64,
+        end: i64,
+    ) {
+        self.seen.spans.push(Span {
+            trace_id: "t".repeat(32),
+            span_id: id.into(),
+            parent_span_id: parent.map(str::to_owned),
+            kind: kind.into(),
+            pod_uid: Some(format!("uid-{}", pod.name)),
+            start_ns: ns(start),
+            end_ns: ns(end),
+            event_ns: ns(end),
+            ..Default::default()
+        });
+    }
+
+    /// Rows of the first window.
+    pub(crate) fn rows(&self) -> WindowRows {
+        self.windows(1).remove(0)
+    }
+
+    pub(crate) fn windows(&self, count: i64) -> Vec<WindowRows> {
+        let settings = Settings::default();
+        join::correlate(T0..T0 + count * settings.window_ns, Stage::Final, &self.seen, &settings)
+    }
+}
+
+/// The line of a path as text: one leg a line, indented by depth.
+pub(crate) fn line(rows: &WindowRows) -> String {
+    let mut text = String::new();
+    for path in &rows.paths {
+        text += &format!("{} {}\n", path.verdict, path.missing.join(", "));
+        for hop in &path.hops {
+            let depth =
+                std::iter::successors(hop.parent, |p| path.hops[*p as usize].parent).count();
+            text += &format!(
+                "{}{} {} -> {} [{}] {}\n",
+                "  ".repeat(depth + 1),
+                hop.kind,
+                hop.source_pod.as_deref().unwrap_or("-"),
+                hop.destination_pod.as_deref().unwrap_or("-"),
+                hop.service.as_deref().unwrap_or("-"),
+                hop.nat,
+            );
+        }
+    }
+    for row in &rows.ambiguous {
+        text += &format!("? {}: {} ({})\n", row.segment, row.reason, row.candidates.len());
+    }
+    text
+}
+
+fn exchange(pod: &Pod, socket: i64, seq: i64, start_ns: i64, end_ns: i64, bytes: i64) -> Exchange {
+    Exchange {
+        node: pod.node.into(),
+        event_ns: end_ns,
+        netns_cookie: 1,
+        pod_uid: Some(format!("uid-{}", pod.name)),
+        attributed_by: Some("netns".into()),
+        socket_cookie: socket,
+        tcp_seq_req: seq,
+        tcp_seq_resp: Some(seq + 500),
+        start_ns,
+        first_response_ns: Some(end_ns),
+        end_ns,
+        bytes_request: bytes,
+        bytes_response: 1_000,
+        process: 1,
+        response_thread: Some(1),
+        ended_by: "turn".into(),
+        ..Default::default()
+    }
+}
+
+fn objects() -> Vec<(&'static str, &'static str, String)> {
+    let json = |v: &dyn erased::Json| v.json();
+    let mut all: Vec<(&str, &str, String)> = PODS
+        .iter()
+        .map(|p| {
+            let body = cluster::Pod {
+                node_name: Some(p.node.into()),
+                ips: vec![p.ip.into()],
+                phase: "Running".into(),
+                ..Default::default()
+            };
+            ("pod", p.name, json(&body))
+        })
+        .collect();
+    for (name, ip) in [("node-1", NODE_1), ("node-2", "10.89.0.12")] {
+        all.push((
+            "node",
+            name,
+            json(&cluster::Node { addresses: vec![ip.into()], ..Default::default() }),
+        ));
+    }
+    for (name, vip, port, node_port, pods) in [
+        ("ingress", "10.96.0.5", 80, Some(30080), vec![&INGRESS]),
+        ("frontend", "10.96.0.9", 80, None, vec![&FRONTEND_0, &FRONTEND_1]),
+        ("cart", CART_VIP.0, 80, None, vec![&CART_0, &CART_1]),
+    ] {
+        let ports = vec![cluster::ServicePort {
+            protocol: "TCP".into(),
+            port,
+            node_port,
+            ..Default::default()
+        }];
+        all.push((
+            "service",
+            name,
+            json(&cluster::Service { cluster_ips: vec![vip.into()], ports, ..Default::default() }),
+        ));
+        let endpoints = pods
+            .iter()
+            .map(|p| cluster::Endpoint {
+                ip: p.ip.into(),
+                ready: true,
+                serving: true,
+                ..Default::default()
+            })
+            .collect();
+        let slice = cluster::EndpointSlice {
+            service_name: Some(name.into()),
+            endpoints,
+            ..Default::default()
+        };
+        all.push((
+            "endpointslice",
+            Box::leak(format!("{name}-abc").into_boxed_str()),
+            json(&slice),
+        ));
+    }
+    all
+}
+
+mod erased {
+    /// Serialisation behind a reference, so that bodies of all kinds go through one closure.
+    pub(crate) trait Json {
+        fn json(&self) -> String;
+    }
+    impl<T: serde::Serialize> Json for T {
+        fn json(&self) -> String {
+            serde_json::to_string(self).unwrap()
+        }
+    }
+}
