@@ -1,0 +1,168 @@
+//! The door: opens a folder of tables and answers questions with rows.
+//!
+//! Each answer rests on one snapshot per table, taken when the question is asked. Nothing here
+//! creates, changes or locks anything.
+
+use std::path::Path as FilePath;
+
+use datafusion::common::Result as Planned;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::SortExpr;
+use datafusion::prelude::{DataFrame, SessionContext, col};
+use store::Store;
+use tables::{Ambiguous, Hop, Path, Row, TableSpec};
+
+use crate::current::{Pinned, Question, Scanned, current};
+use crate::error::QueryError;
+use crate::filter::{AmbiguousFilter, PathFilter};
+use crate::predicate;
+
+/// Rows of `hop` and of `ambiguous` that are read for one path: far more than a line has hops, so
+/// that a broken table cannot fill memory.
+const ROWS_OF_PATH_MAX: usize = 1_000;
+
+/// Rows that answer a question.
+#[derive(Clone, Debug)]
+pub struct Answer<R> {
+    pub rows: Vec<R>,
+    /// More rows answer than were asked for.
+    pub is_cut: bool,
+    pub scanned: Scanned,
+}
+
+/// Reads the tables of one store.
+pub struct Reader {
+    at: String,
+    store: Store,
+    pub(crate) ctx: SessionContext,
+}
+
+impl Reader {
+    /// Opens the tables at a path or URL.
+    ///
+    /// # Errors
+    /// When nothing is there, or it cannot be read.
+    pub async fn open(at: &str) -> Result<Self, QueryError> {
+        let is_local = !at.contains("://");
+        // The store would create a local folder; a reader must not.
+        if is_local && !FilePath::new(at).is_dir() {
+            return Err(QueryError::NoTables { at: at.to_owned() });
+        }
+        let store = Store::open(at).await?;
+        Ok(Self { at: at.to_owned(), store, ctx: SessionContext::new() })
+    }
+
+    /// Where the tables are, as it was given.
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+
+    /// Paths that pass the filter, newest first.
+    ///
+    /// # Errors
+    /// When there is no `path` table, or it cannot be read.
+    pub async fn paths(&self, filter: &PathFilter) -> Result<Answer<Path>, QueryError> {
+        let table = self.pin(tables::spec::<Path>()).await?;
+        let mut found = Answer { rows: Vec::new(), is_cut: false, scanned: Scanned::default() };
+        for question in predicate::paths(filter) {
+            let answer: Answer<Path> = self.newest(&table, question, filter.limit).await?;
+            found.rows.extend(answer.rows);
+            found.is_cut |= answer.is_cut;
+            found.scanned.files = found.scanned.files.max(answer.scanned.files);
+            found.scanned.of = answer.scanned.of;
+        }
+        // One text can be read as several ids, and a row can be found by more than one of them.
+        found.rows.sort_by(|a, b| (b.start_ns, &a.path_id).cmp(&(a.start_ns, &b.path_id)));
+        found.rows.dedup_by(|a, b| a.path_id == b.path_id);
+        found.is_cut |= found.rows.len() > filter.limit;
+        found.rows.truncate(filter.limit);
+        Ok(found)
+    }
+
+    /// Undecided segments that pass the filter, newest first.
+    ///
+    /// # Errors
+    /// When there is no `ambiguous` table, or it cannot be read.
+    pub async fn ambiguous(
+        &self,
+        filter: &AmbiguousFilter,
+    ) -> Result<Answer<Ambiguous>, QueryError> {
+        let table = self.pin(tables::spec::<Ambiguous>()).await?;
+        self.newest(&table, predicate::ambiguous(filter), filter.limit).await
+    }
+
+    /// The hops of one path, in order.
+    ///
+    /// # Errors
+    /// When there is no `hop` table, or it cannot be read.
+    pub async fn hops_of(&self, path: &Path) -> Result<Vec<Hop>, QueryError> {
+        self.of_path(path, &[col("position").sort(true, false)]).await
+    }
+
+    /// What is undecided about one path, in order of time.
+    ///
+    /// # Errors
+    /// When there is no `ambiguous` table, or it cannot be read.
+    pub async fn ambiguous_of(&self, path: &Path) -> Result<Vec<Ambiguous>, QueryError> {
+        let order = [col("start_ns").sort(true, false), col("segment").sort(true, false)];
+        self.of_path(path, &order).await
+    }
+
+    async fn of_path<R: Row>(&self, path: &Path, order: &[SortExpr]) -> Result<Vec<R>, QueryError> {
+        let table = self.pin(tables::spec::<R>()).await?;
+        let question = predicate::of_path(&path.path_id, path.win);
+        let (rows, _) = current(&self.ctx, &table, question).map_err(read_error::<R>)?;
+        collect(rows.sort(order.to_vec()), ROWS_OF_PATH_MAX).await
+    }
+
+    async fn newest<R: Row>(
+        &self,
+        table: &Pinned,
+        question: Question,
+        limit: usize,
+    ) -> Result<Answer<R>, QueryError> {
+        let (rows, scanned) = current(&self.ctx, table, question).map_err(read_error::<R>)?;
+        let newest_first =
+            vec![col("start_ns").sort(false, false), col("path_id").sort(true, false)];
+        // One row more than asked for tells whether there are more.
+        let mut rows: Vec<R> = collect(rows.sort(newest_first), limit.saturating_add(1)).await?;
+        let is_cut = rows.len() > limit;
+        rows.truncate(limit);
+        Ok(Answer { rows, is_cut, scanned })
+    }
+
+    /// The files of a table as they are now.
+    pub(crate) async fn pin(&self, spec: TableSpec) -> Result<Pinned, QueryError> {
+        let name = spec.name;
+        let missing = || QueryError::NoTable { table: name, at: self.at.clone() };
+        self.pin_existing(spec).await?.ok_or_else(missing)
+    }
+
+    pub(crate) async fn pin_existing(&self, spec: TableSpec) -> Result<Option<Pinned>, QueryError> {
+        let Some(table) = self.store.existing(&spec).await? else {
+            return Ok(None);
+        };
+        let snapshot = table.snapshot().await?;
+        let folder = ObjectStoreUrl::parse(format!("table://{}", spec.name))
+            .map_err(|e| QueryError::Read { table: spec.name, source: Box::new(e) })?;
+        self.ctx.register_object_store(folder.as_ref(), table.object_store());
+        Ok(Some(Pinned { spec, folder, version: snapshot.version, files: snapshot.files }))
+    }
+}
+
+/// Runs a plan and decodes at most `limit` rows of it.
+pub(crate) async fn collect<R: Row>(
+    rows: Planned<DataFrame>,
+    limit: usize,
+) -> Result<Vec<R>, QueryError> {
+    let batches = async { rows?.limit(0, Some(limit))?.collect().await }.await;
+    let mut decoded = Vec::new();
+    for batch in batches.map_err(read_error::<R>)? {
+        decoded.extend(tables::from_batch::<R>(&batch)?);
+    }
+    Ok(decoded)
+}
+
+pub(crate) fn read_error<R: Row>(source: datafusion::error::DataFusionError) -> QueryError {
+    QueryError::Read { table: R::TABLE, source: Box::new(source) }
+}
