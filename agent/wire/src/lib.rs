@@ -1,7 +1,7 @@
 //! The contract between agent and collector: what a batch is and how it looks on the wire.
 //!
 //! The messages are protobuf by `prost` derive, so there is one definition and no generated file;
-//! `contract.proto` beside this crate is the same contract as text, and a test compares the two.
+//! `golden.hex` beside the tests is one batch as bytes, so that a renumbered field fails a test.
 //! Rules: decode(encode(x)) = x; a field is added, never renumbered; what is unknown is skipped.
 //! This crate is pure: no sockets, no clocks, no kernel.
 //!

@@ -120,7 +120,7 @@ fn server_on_a_node_without_agent_is_missing_for_want_of_coverage() {
         "\
 partial client: MISSING_NO_COVERAGE, server end in frontend-0: MISSING_NO_COVERAGE
   edge - -> ingress-0 [-] unknown
-    ingress ingress-0 -> frontend-0 [frontend] none
+    ingress ingress-0 -> frontend-0 [frontend] unknown
 ? caller of cart-1 in frontend-0: MISSING_NO_COVERAGE (0)
 ",
     );
