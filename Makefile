@@ -1,0 +1,36 @@
+# The front door. `make demo` and `make test` do all their own set-up; run them as root on Debian 12
+# with Rust, Go, Python, Node and Java toolchains.
+.PHONY: help setup build demo test lab score lint
+
+python = $$(tests/parts/setup.sh --print-env | sed -n 's/^THROUGHLINE_PYTHON=//p')
+
+help:
+	@echo "make demo    1,000 real requests through real NAT, three paths, the score (KEEP=1 leaves it running)"
+	@echo "make test    everything CI runs: cargo, live kernel programs, four scored runs, faults"
+	@echo "make lab     the cluster with the product, until Ctrl-C (MODE=nftables, UNTRACED=1)"
+	@echo "make score   the scorer's lines of the last runs again"
+	@echo "make build   the binaries and kernel programs, in target/debug"
+	@echo "make lint    formatting, and the bans of the pure crates"
+
+setup:
+	@tests/parts/setup.sh
+
+build: setup
+	@cargo build --workspace --bins
+
+demo: build
+	@cd tests && "$(python)" -m lab demo $(if $(KEEP),--keep)
+
+lab: build
+	@cd tests && "$(python)" -m lab up --product --mode $(or $(MODE),iptables) $(if $(UNTRACED),--untraced)
+
+test:
+	@tests/all.sh
+
+score:
+	@cd tests && "$(python)" -m score --last $$(ls -d ../target/runs/*/score.json | xargs -n1 dirname)
+
+lint:
+	@cargo fmt --all -- --check
+	@cargo clippy --all-targets -p throughline-join -p throughline-tables -p throughline-wire \
+		-p throughline-agent-ebpf -p throughline-tests -- -D warnings

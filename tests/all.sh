@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Everything `make test` runs, in the order in which a fault is cheapest to learn of. A step that
+# fails does not stop those that do not need it; the end says which failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+failed=()
+step() {
+    local what=$1 start=$SECONDS
+    shift
+    printf '\n=== %s\n' "$what"
+    if "$@"; then
+        printf -- '--- %s: ok, %d s\n' "$what" $((SECONDS - start))
+    else
+        printf -- '--- %s: FAILED, %d s\n' "$what" $((SECONDS - start))
+        failed+=("$what")
+        return 1
+    fi
+}
+
+finish() {
+    if [ ${#failed[@]} -gt 0 ]; then
+        printf '\nfailed: %s\n' "$(IFS=,; echo "${failed[*]}")"
+        exit 1
+    fi
+    printf '\nall steps passed in %d s\n' "$SECONDS"
+    exit 0
+}
+
+step "set-up" tests/parts/setup.sh || finish
+python=$(tests/parts/setup.sh --print-env | sed -n 's/^THROUGHLINE_PYTHON=//p')
+in_tests() { (cd tests && "$python" "$@"); }
+
+step "formatting and bans" make --no-print-directory lint
+step "build" cargo build --workspace --bins || finish
+step "cargo tests" cargo test --workspace
+step "kernel programs on live traffic" agent/tests/live.sh
+step "scorer and lab by themselves" in_tests -m unittest discover -t . -s score/unit
+step "end to end" in_tests -m e2e
+finish
