@@ -19,8 +19,8 @@ mkdir -p "$out/pom"
 python3 -m venv "$out"
 # PySpark is a source package, so its build needs setuptools, which isolation fetches.
 "$out/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r /dev/stdin >&2 << END
-pyspark==$pyspark --hash=sha256:PYSPARK_SHA
-py4j==0.10.9.9 --hash=sha256:PY4J_SHA
+pyspark==$pyspark --hash=sha256:bcbd5e18690cf79d438e97210ad06fb8d451a251bb77becc2b0418868d2acd73
+py4j==0.10.9.9 --hash=sha256:c7c26e4158defb37b0bb124933163641a2ff6e3a3913f7811b0ddbe07ed61533
 END
 
 cat > "$out/pom/pom.xml" << END

@@ -23,15 +23,9 @@ def main() -> int:
             continue
         result = score(out)
         print(result.line(), flush=True)
-        for remark in sorted(result.remarks, key=urgency)[: options.explain]:
+        for remark in result.worst(options.explain):
             print(f"  {remark}", file=sys.stderr)
     return 0
-
-
-def urgency(remark: str) -> int:
-    """What is false before what is missing before what is open."""
-    order = (" is wrong: ", " is short: ", ": no path", " is open: ")
-    return next((place for place, words in enumerate(order) if words in remark), len(order))
 
 
 if __name__ == "__main__":

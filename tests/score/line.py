@@ -35,6 +35,10 @@ class Score:
     remarks: list[str] = field(default_factory=list)
     """What is wrong, absent or open, one line a path. Not part of the line."""
 
+    def worst(self, count: int) -> list[str]:
+        """Remarks on what is false before those on what is missing before what is open."""
+        return sorted(self.remarks, key=urgency)[:count]
+
     def line(self) -> str:
         fields = {k: v for k, v in vars(self).items() if k != "remarks"}
         return json.dumps(fields, separators=(",", ":"))
@@ -47,7 +51,7 @@ def score(out: Path) -> Score:
     true = truth.read(out / "truth.jsonl")
     paths = tables.current_paths(connection, out / "tables")
     commits = tables.first_commits(connection, out / "tables")
-    result = count(run["run"], true, paths, commits)
+    result = count(run["name"], true, paths, commits)
     (out / "score.json").write_text(result.line() + "\n")
     return result
 
@@ -100,6 +104,11 @@ def count_request(result: Score, request, paths, judgements: list[Judgement]) ->
         result.remarks.append(f"{said} is short: {'; '.join(absent)}")
     else:
         result.correct += 1
+
+
+def urgency(remark: str) -> int:
+    order = (" is wrong: ", " is short: ", ": no path", " is open: ")
+    return next((place for place, words in enumerate(order) if words in remark), len(order))
 
 
 def percentile(values: list[float], share: float) -> float | None:

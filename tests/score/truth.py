@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ CLIENT = "client"
 """Name of the outside client in the truth file; its address is `EXTERNAL` wherever it is compared."""
 
 EXTERNAL = "ext"
+UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)
 STORE_CLOCK_NS = 2_000_000
 """Redis stamps commands with a clock that it reads now and then."""
 
@@ -219,10 +221,9 @@ def external(address: str | None) -> str | None:
 
 
 def canonical(request_id: str | None) -> str | None:
-    """As the product stores it: lower case without dashes, and in an id of the shape of a UUID the
-    digit that proxies rewrite to say whether they sample is a 4."""
+    """As the product stores it: lower case without dashes, and in a UUID the digit that proxies
+    rewrite to say whether they sample is a 4."""
     if not request_id:
         return None
     plain = request_id.lower().replace("-", "")
-    is_uuid = len(plain) == 32 and all(c in "0123456789abcdef" for c in plain)
-    return plain[:12] + "4" + plain[13:] if is_uuid else plain
+    return plain[:12] + "4" + plain[13:] if UUID.match(request_id) else plain

@@ -22,13 +22,15 @@ class Driven:
     requests: int
     start_ns: int
     end_ns: int
+    marker: str
+    """The word that stands for everything private."""
     killed_request: int | None = None
     killed_pod: str | None = None
     replacement_pod: str | None = None
 
 
 def drive(shop, requests: int, rate: float, kill: bool) -> Driven:
-    driven = Driven(requests, time.time_ns(), 0)
+    driven = Driven(requests, time.time_ns(), 0, shop.marker)
     if kill:
         # A request for a product: the kind that can be held.
         before = requests // 20 * 10

@@ -48,4 +48,5 @@ class Truth(unittest.TestCase):
     def test_request_id_is_compared_as_the_product_keeps_it(self):
         self.assertEqual(self.request.request_id, "0f0e0d0c0b0a49088706050403020100")
         self.assertEqual(truth.canonical("My-Id"), "myid")
+        self.assertEqual(truth.canonical("c2c58cd42cb68822aae7d640ddf6583a")[12], "8")
         self.assertIsNone(truth.canonical(None))
