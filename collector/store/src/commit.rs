@@ -60,11 +60,7 @@ pub(crate) async fn commit(
             }
         }
     }
-    Err(Exhausted {
-        attempts: ATTEMPTS,
-        version: log.version + 1,
-        source: last_error,
-    })
+    Err(Exhausted { attempts: ATTEMPTS, version: log.version + 1, source: last_error })
 }
 
 /// An entry whose fate is not known yet.
@@ -85,40 +81,22 @@ async fn attempt(
         let found = log_store.read_commit_entry(tried.version).await?;
         if found.as_ref() == Some(&tried.entry) {
             durable::sync_entry(log_store, tried.version)?;
-            return Ok(Some(Commit::Committed {
-                version: tried.version,
-            }));
+            return Ok(Some(Commit::Committed { version: tried.version }));
         }
     }
-    let Progress {
-        app_id, version, ..
-    } = &change.progress;
-    if log
-        .progress(app_id)
-        .await?
-        .is_some_and(|reached| reached >= *version)
-    {
+    let Progress { app_id, version, .. } = &change.progress;
+    if log.progress(app_id).await?.is_some_and(|reached| reached >= *version) {
         return Ok(Some(Commit::AlreadyDone));
     }
-    if change
-        .remove
-        .iter()
-        .any(|file| !log.files.contains_key(&file.path))
-    {
+    if change.remove.iter().any(|file| !log.files.contains_key(&file.path)) {
         return Ok(Some(Commit::Conflict));
     }
     let target = log.version + 1;
     let actions = actions(change, log.version);
     let entry = encode(&actions)?;
     let bytes = CommitOrBytes::LogBytes(entry.clone());
-    if let Err(e) = log_store
-        .write_commit_entry(target, bytes, Uuid::new_v4())
-        .await
-    {
-        *doubtful = Some(Attempt {
-            version: target,
-            entry,
-        });
+    if let Err(e) = log_store.write_commit_entry(target, bytes, Uuid::new_v4()).await {
+        *doubtful = Some(Attempt { version: target, entry });
         return Err(e.into());
     }
     durable::sync_entry(log_store, target)?;
@@ -135,20 +113,13 @@ fn pause(round: u32) -> Duration {
 
 fn actions(change: &Change, read_version: u64) -> Vec<Action> {
     let now_ms = now_ms();
-    let Progress {
-        app_id,
-        version,
-        metadata,
-    } = &change.progress;
+    let Progress { app_id, version, metadata } = &change.progress;
     let mut actions = vec![Action::CommitInfo(CommitInfo {
         timestamp: Some(now_ms),
         operation: Some("WRITE".to_owned()),
         operation_parameters: Some(HashMap::from([
             ("mode".to_owned(), json!("Append")),
-            (
-                "partitionBy".to_owned(),
-                json!(format!("[\"{PARTITION}\"]")),
-            ),
+            ("partitionBy".to_owned(), json!(format!("[\"{PARTITION}\"]"))),
         ])),
         read_version: Some(read_version),
         is_blind_append: Some(change.remove.is_empty()),
@@ -159,12 +130,7 @@ fn actions(change: &Change, read_version: u64) -> Vec<Action> {
         ..CommitInfo::default()
     })];
     actions.push(Action::Txn(Transaction::new(app_id, *version)));
-    actions.extend(
-        change
-            .remove
-            .iter()
-            .map(|file| Action::Remove(remove(file, now_ms))),
-    );
+    actions.extend(change.remove.iter().map(|file| Action::Remove(remove(file, now_ms))));
     actions.extend(change.add.iter().map(|staged| Action::Add(add(staged))));
     actions
 }
@@ -203,8 +169,6 @@ fn encode(actions: &[Action]) -> Result<Bytes, serde_json::Error> {
 }
 
 pub(crate) fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since_epoch.as_millis() as i64
 }

@@ -12,20 +12,15 @@ use crate::{StoreError, commit, durable};
 
 /// Writes version 0. Somebody else doing the same at the same moment is as good.
 pub(crate) async fn create(spec: &TableSpec, log_store: &LogStoreRef) -> Result<(), StoreError> {
-    let entry = first_entry(spec, commit::now_ms()).map_err(|source| StoreError::Create {
-        table: spec.name.to_owned(),
-        source,
-    })?;
+    let entry = first_entry(spec, commit::now_ms())
+        .map_err(|source| StoreError::Create { table: spec.name.to_owned(), source })?;
     let bytes = CommitOrBytes::LogBytes(entry.into());
     match log_store.write_commit_entry(0, bytes, Uuid::new_v4()).await {
         Ok(()) => durable::sync_entry(log_store, 0),
         Err(TransactionError::VersionAlreadyExists(_)) => Ok(()),
         Err(e) => Err(Box::from(e)),
     }
-    .map_err(|source| StoreError::Create {
-        table: spec.name.to_owned(),
-        source,
-    })
+    .map_err(|source| StoreError::Create { table: spec.name.to_owned(), source })
 }
 
 fn first_entry(

@@ -41,8 +41,5 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
 fn local_path(log_store: &LogStoreRef, path: &ObjectPath) -> Option<PathBuf> {
     let root = log_store.root_url();
     let is_local = root.scheme() == "file";
-    is_local
-        .then(|| root.to_file_path().ok())
-        .flatten()
-        .map(|root| root.join(path.as_ref()))
+    is_local.then(|| root.to_file_path().ok()).flatten().map(|root| root.join(path.as_ref()))
 }

@@ -32,9 +32,8 @@ pub(crate) fn parquet(spec: &TableSpec, batch: &RecordBatch) -> Result<Bytes, Pa
 
 fn without_partition(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let schema = batch.schema();
-    let kept: Vec<usize> = (0..batch.num_columns())
-        .filter(|&index| schema.field(index).name() != PARTITION)
-        .collect();
+    let kept: Vec<usize> =
+        (0..batch.num_columns()).filter(|&index| schema.field(index).name() != PARTITION).collect();
     batch.project(&kept)
 }
 
@@ -62,10 +61,7 @@ mod tests {
     fn rows() -> Vec<Span> {
         (0..100)
             .map(|item| {
-                let mut span = Span::from_origin(&Origin {
-                    item,
-                    ..Origin::default()
-                });
+                let mut span = Span::from_origin(&Origin { item, ..Origin::default() });
                 span.trace_id = format!("{item:032x}");
                 span
             })
@@ -76,10 +72,7 @@ mod tests {
     fn the_same_rows_give_the_same_bytes() {
         let spec = tables::spec::<Span>();
         let batch = tables::to_batch(&rows());
-        assert_eq!(
-            parquet(&spec, &batch).unwrap(),
-            parquet(&spec, &batch).unwrap()
-        );
+        assert_eq!(parquet(&spec, &batch).unwrap(), parquet(&spec, &batch).unwrap());
     }
 
     #[test]

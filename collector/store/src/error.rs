@@ -12,12 +12,7 @@ pub enum StoreError {
     #[error("read the log of table {table}")]
     Log { table: String, source: Source },
     #[error("commit to table {table}: {attempts} attempts failed, the last at version {version}")]
-    Commit {
-        table: String,
-        attempts: u32,
-        version: u64,
-        source: Source,
-    },
+    Commit { table: String, attempts: u32, version: u64, source: Source },
     #[error("stage rows of table {table}")]
     Stage { table: String, source: Source },
     #[error("stage rows of table {table}: a file holds rows of exactly one hour")]
@@ -25,15 +20,7 @@ pub enum StoreError {
     #[error("stage rows of table {table}: {prefix:?} can't begin a file name")]
     FileName { table: String, prefix: String },
     #[error("read file {path} of table {table}")]
-    Read {
-        table: String,
-        path: String,
-        source: Source,
-    },
+    Read { table: String, path: String, source: Source },
     #[error("read file {path} of table {table}: column {column} is missing")]
-    MissingColumn {
-        table: String,
-        path: String,
-        column: String,
-    },
+    MissingColumn { table: String, path: String, column: String },
 }

@@ -42,19 +42,14 @@ impl fmt::Display for FaultStore {
 }
 
 fn unavailable() -> object_store::Error {
-    object_store::Error::Generic {
-        store: "FaultStore",
-        source: "503 slow down".into(),
-    }
+    object_store::Error::Generic { store: "FaultStore", source: "503 slow down".into() }
 }
 
 #[async_trait::async_trait]
 impl ObjectStore for FaultStore {
     async fn put_opts(&self, at: &Path, body: PutPayload, how: PutOptions) -> Result<PutResult> {
         let is_entry = at.as_ref().ends_with(".json");
-        let fault = is_entry
-            .then(|| self.faults.lock().unwrap().pop())
-            .flatten();
+        let fault = is_entry.then(|| self.faults.lock().unwrap().pop()).flatten();
         match fault {
             None => self.inner.put_opts(at, body, how).await,
             Some(Fault::LandsAndReportsFailure) => {
@@ -102,18 +97,12 @@ fn spec() -> TableSpec {
 }
 
 fn row(item: i32) -> Exchange {
-    Exchange::from_origin(&Origin {
-        item,
-        ..Origin::default()
-    })
+    Exchange::from_origin(&Origin { item, ..Origin::default() })
 }
 
 /// Two handles of one table, as two processes would have.
 async fn two_writers() -> (Arc<FaultStore>, Table, Table) {
-    let store = Arc::new(FaultStore {
-        inner: InMemory::new(),
-        faults: Mutex::default(),
-    });
+    let store = Arc::new(FaultStore { inner: InMemory::new(), faults: Mutex::default() });
     let url = ensure_table_uri("memory:///t").unwrap();
     let handle = || logstore_with(store.clone(), &url, StorageConfig::default()).unwrap();
     create::create(&spec(), &handle()).await.unwrap();
@@ -124,20 +113,13 @@ async fn two_writers() -> (Arc<FaultStore>, Table, Table) {
 
 async fn append(table: &Table, item: i32, version: i64) -> Commit {
     let staged = table.stage_rows(&[row(item)], "c").await.unwrap();
-    table
-        .append(staged, Progress::new("c", version))
-        .await
-        .unwrap()
+    table.append(staged, Progress::new("c", version)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failure_that_landed_is_recognised_and_not_repeated() {
     let (store, table, _) = two_writers().await;
-    store
-        .faults
-        .lock()
-        .unwrap()
-        .push(Fault::LandsAndReportsFailure);
+    store.faults.lock().unwrap().push(Fault::LandsAndReportsFailure);
     assert_eq!(append(&table, 0, 1).await, Commit::Committed { version: 1 });
     let snapshot = table.snapshot().await.unwrap();
     assert_eq!((snapshot.version, snapshot.files.len()), (1, 1));
@@ -167,10 +149,7 @@ async fn two_writers_at_once_commit_the_same_work_once() {
             append(&first, version as i32, version),
             append(&second, version as i32, version)
         );
-        let done = [a, b]
-            .iter()
-            .filter(|c| matches!(c, Commit::Committed { .. }))
-            .count();
+        let done = [a, b].iter().filter(|c| matches!(c, Commit::Committed { .. })).count();
         assert_eq!(done, 1, "version {version}: {a:?} {b:?}");
     }
     assert_eq!(first.snapshot().await.unwrap().files.len(), 20);
@@ -182,10 +161,7 @@ async fn swap_of_a_file_that_another_writer_removed_is_a_conflict() {
     append(&first, 0, 1).await;
     let old = second.snapshot().await.unwrap().files;
     let add = first.stage_rows(&[row(1)], "c").await.unwrap();
-    first
-        .swap(old.clone(), add, Progress::new("f", 1))
-        .await
-        .unwrap();
+    first.swap(old.clone(), add, Progress::new("f", 1)).await.unwrap();
     let add = second.stage_rows(&[row(2)], "c").await.unwrap();
     let outcome = second.swap(old, add, Progress::new("g", 1)).await.unwrap();
     assert_eq!(outcome, Commit::Conflict);

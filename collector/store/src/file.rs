@@ -25,9 +25,7 @@ pub struct FileRef {
 impl FileRef {
     /// Whether a row of this file may have `column` in `[start, end)`. Unknown counts as may.
     pub fn may_overlap(&self, column: &str, start: i64, end: i64) -> bool {
-        self.stats
-            .get(column)
-            .is_none_or(|range| range.min < end && range.max >= start)
+        self.stats.get(column).is_none_or(|range| range.min < end && range.max >= start)
     }
 
     /// The name without its folder.
@@ -64,18 +62,10 @@ mod tests {
             rows: 1,
             stats: BTreeMap::from([("win".to_owned(), Range { min: 10, max: 20 })]),
         };
-        for (start, end, expected) in [
-            (0, 10, false),
-            (0, 11, true),
-            (20, 21, true),
-            (21, 30, false),
-            (12, 13, true),
-        ] {
-            assert_eq!(
-                file.may_overlap("win", start, end),
-                expected,
-                "[{start}, {end})"
-            );
+        for (start, end, expected) in
+            [(0, 10, false), (0, 11, true), (20, 21, true), (21, 30, false), (12, 13, true)]
+        {
+            assert_eq!(file.may_overlap("win", start, end), expected, "[{start}, {end})");
         }
         assert!(file.may_overlap("event_ns", 0, 1));
         assert_eq!(file.name(), "a.parquet");

@@ -35,13 +35,7 @@ impl Log {
             let file = file_ref(path, hour, view.size(), view.stats().as_deref());
             files.insert(file.path.clone(), file);
         }
-        Ok(Self {
-            version: base.version(),
-            log_store,
-            files,
-            base,
-            progress: HashMap::new(),
-        })
+        Ok(Self { version: base.version(), log_store, files, base, progress: HashMap::new() })
     }
 
     /// Applies the entries that were written since.
@@ -91,10 +85,7 @@ impl Log {
         if let Some(known) = self.progress.get(app_id) {
             return Ok(*known);
         }
-        let found = self
-            .base
-            .transaction_version(self.log_store.as_ref(), app_id)
-            .await?;
+        let found = self.base.transaction_version(self.log_store.as_ref(), app_id).await?;
         self.progress.insert(app_id.to_owned(), found);
         Ok(found)
     }
@@ -109,11 +100,5 @@ pub(crate) fn added(add: &Add) -> FileRef {
 fn file_ref(path: String, hour: Option<String>, size: i64, stats: Option<&str>) -> FileRef {
     let (rows, stats) = statistics::of_json(stats);
     let size = u64::try_from(size).unwrap_or_default();
-    FileRef {
-        path,
-        hour: hour.unwrap_or_default(),
-        size,
-        rows,
-        stats,
-    }
+    FileRef { path, hour: hour.unwrap_or_default(), size, rows, stats }
 }

@@ -27,10 +27,8 @@ impl Table {
     /// When a file can't be fetched or decoded, or lacks a column that can't be null.
     pub async fn read(&self, files: &[FileRef]) -> Result<Vec<RecordBatch>, StoreError> {
         let reads = files.iter().cloned().map(|file| self.read_file(file));
-        let batches: Vec<Vec<RecordBatch>> = futures::stream::iter(reads)
-            .buffered(FILES_IN_FLIGHT)
-            .try_collect()
-            .await?;
+        let batches: Vec<Vec<RecordBatch>> =
+            futures::stream::iter(reads).buffered(FILES_IN_FLIGHT).try_collect().await?;
         Ok(batches.into_iter().flatten().collect())
     }
 
@@ -41,11 +39,7 @@ impl Table {
             path: file.path.clone(),
             source,
         };
-        let bytes = match self
-            .object_store()
-            .get(&Path::from(file.path.as_str()))
-            .await
-        {
+        let bytes = match self.object_store().get(&Path::from(file.path.as_str())).await {
             Ok(found) => found.bytes().await.map_err(|e| failed(e.into()))?,
             Err(e) => return Err(failed(e.into())),
         };
@@ -60,21 +54,12 @@ impl Table {
 }
 
 fn decode(spec: &TableSpec, file: &FileRef, bytes: Bytes) -> Result<Vec<RecordBatch>, StoreError> {
-    let failed = |source| StoreError::Read {
-        table: spec.name.to_owned(),
-        path: file.path.clone(),
-        source,
-    };
+    let failed =
+        |source| StoreError::Read { table: spec.name.to_owned(), path: file.path.clone(), source };
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-        .and_then(|builder| {
-            builder
-                .with_batch_size(file.rows.clamp(1, 65_536) as usize)
-                .build()
-        })
+        .and_then(|builder| builder.with_batch_size(file.rows.clamp(1, 65_536) as usize).build())
         .map_err(|e| failed(e.into()))?;
-    reader
-        .map(|batch| in_schema(spec, file, &batch.map_err(|e| failed(e.into()))?))
-        .collect()
+    reader.map(|batch| in_schema(spec, file, &batch.map_err(|e| failed(e.into()))?)).collect()
 }
 
 fn in_schema(
@@ -92,11 +77,9 @@ fn in_schema(
         let column = match batch.column_by_name(field.name()) {
             Some(column) if column.data_type() == field.data_type() => column.clone(),
             Some(column) => cast(column, field.data_type()).map_err(failed)?,
-            None if field.name() == PARTITION => Arc::new(StringArray::from(vec![
-                file.hour
-                    .as_str();
-                batch.num_rows()
-            ])),
+            None if field.name() == PARTITION => {
+                Arc::new(StringArray::from(vec![file.hour.as_str(); batch.num_rows()]))
+            }
             None if field.is_nullable() => new_null_array(field.data_type(), batch.num_rows()),
             None => {
                 return Err(StoreError::MissingColumn {

@@ -26,10 +26,8 @@ impl Table {
     ) -> Result<StagedFile, StoreError> {
         let spec = self.spec().clone();
         check_prefix(&spec, prefix)?;
-        let batch = concat_batches(&spec.schema, batches).map_err(|e| StoreError::Stage {
-            table: spec.name.to_owned(),
-            source: e.into(),
-        })?;
+        let batch = concat_batches(&spec.schema, batches)
+            .map_err(|e| StoreError::Stage { table: spec.name.to_owned(), source: e.into() })?;
         let hour = single_hour(&spec, &batch)?;
         let prefix = prefix.to_owned();
         let log_store = self.log_store().clone();
@@ -38,31 +36,16 @@ impl Table {
             let statistics = statistics::of_batch(&spec, &batch);
             encode::parquet(&spec, &batch).map(|bytes| (bytes, statistics, batch.num_rows()))
         });
-        let (bytes, statistics, rows) =
-            flatten(encoded.await).map_err(|source| StoreError::Stage {
-                table: name.to_owned(),
-                source,
-            })?;
+        let (bytes, statistics, rows) = flatten(encoded.await)
+            .map_err(|source| StoreError::Stage { table: name.to_owned(), source })?;
         let hash = blake3::hash(&bytes).to_hex();
-        let path = format!(
-            "{PARTITION}={hour}/{prefix}-{}.parquet",
-            &hash[..HASH_LENGTH]
-        );
+        let path = format!("{PARTITION}={hour}/{prefix}-{}.parquet", &hash[..HASH_LENGTH]);
         let size = bytes.len() as u64;
         upload(&log_store, &path, bytes)
             .await
-            .map_err(|source| StoreError::Stage {
-                table: name.to_owned(),
-                source,
-            })?;
+            .map_err(|source| StoreError::Stage { table: name.to_owned(), source })?;
         Ok(StagedFile {
-            file: FileRef {
-                path,
-                hour,
-                size,
-                rows: rows as u64,
-                stats: statistics.ranges,
-            },
+            file: FileRef { path, hour, size, rows: rows as u64, stats: statistics.ranges },
             stats_json: statistics.json,
             modified_at_ms: commit::now_ms(),
         })
@@ -95,30 +78,21 @@ impl Table {
 /// A prefix is part of a path in the store and in the log, so it holds nothing that either escapes.
 fn check_prefix(spec: &TableSpec, prefix: &str) -> Result<(), StoreError> {
     let is_name = !prefix.is_empty()
-        && prefix
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && prefix.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         && !prefix.starts_with('.');
     if is_name {
         return Ok(());
     }
-    Err(StoreError::FileName {
-        table: spec.name.to_owned(),
-        prefix: prefix.to_owned(),
-    })
+    Err(StoreError::FileName { table: spec.name.to_owned(), prefix: prefix.to_owned() })
 }
 
 fn single_hour(spec: &TableSpec, batch: &RecordBatch) -> Result<String, StoreError> {
-    let hours = batch
-        .column_by_name(PARTITION)
-        .and_then(|column| column.as_string_opt::<i32>());
+    let hours = batch.column_by_name(PARTITION).and_then(|column| column.as_string_opt::<i32>());
     let mut hours = hours.into_iter().flatten();
     let first = hours.next().flatten();
     match first {
         Some(hour) if hours.all(|other| other == Some(hour)) => Ok(hour.to_owned()),
-        _ => Err(StoreError::HourOfFile {
-            table: spec.name.to_owned(),
-        }),
+        _ => Err(StoreError::HourOfFile { table: spec.name.to_owned() }),
     }
 }
 
@@ -132,9 +106,6 @@ fn flatten<T, E: Into<Failure>>(
 
 async fn upload(log_store: &LogStoreRef, path: &str, bytes: bytes::Bytes) -> Result<(), Failure> {
     let path = Path::from(path);
-    log_store
-        .object_store(None)
-        .put(&path, bytes.into())
-        .await?;
+    log_store.object_store(None).put(&path, bytes.into()).await?;
     durable::sync(log_store, &path)
 }

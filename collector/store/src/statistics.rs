@@ -47,17 +47,12 @@ pub(crate) fn of_batch(spec: &TableSpec, batch: &RecordBatch) -> Statistics {
         "maxValues": maximum,
         "nullCount": nulls,
     });
-    Statistics {
-        json: json.to_string(),
-        ranges,
-    }
+    Statistics { json: json.to_string(), ranges }
 }
 
 /// Row count and integer ranges from the `stats` text of an add action.
 pub(crate) fn of_json(json: Option<&str>) -> (u64, BTreeMap<String, Range>) {
-    let parsed: Value = json
-        .and_then(|json| serde_json::from_str(json).ok())
-        .unwrap_or_default();
+    let parsed: Value = json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
     let rows = parsed["numRecords"].as_u64().unwrap_or_default();
     let mut ranges = BTreeMap::new();
     for (name, min) in parsed["minValues"].as_object().into_iter().flatten() {
@@ -111,12 +106,7 @@ mod tests {
     #[test]
     fn statistics_read_back_as_written_and_name_only_the_columns_of_the_table() {
         let rows: Vec<Exchange> = [1_763_726_400_123_456_789, 1_763_726_401_000_000_001]
-            .map(|event_ns| {
-                Exchange::from_origin(&Origin {
-                    event_ns,
-                    ..Origin::default()
-                })
-            })
+            .map(|event_ns| Exchange::from_origin(&Origin { event_ns, ..Origin::default() }))
             .to_vec();
         let spec = tables::spec::<Exchange>();
         let written = of_batch(&spec, &tables::to_batch(&rows));
@@ -125,10 +115,7 @@ mod tests {
         assert_eq!(ranges, written.ranges);
         assert_eq!(
             ranges["event_ns"],
-            Range {
-                min: 1_763_726_400_123_456_789,
-                max: 1_763_726_401_000_000_001
-            }
+            Range { min: 1_763_726_400_123_456_789, max: 1_763_726_401_000_000_001 }
         );
         let json: Value = serde_json::from_str(&written.json).unwrap();
         assert_eq!(json["minValues"]["event_time"], "2025-11-21T12:00:00.123Z");

@@ -25,15 +25,10 @@ impl Store {
     /// # Errors
     /// When the location is no path or URL that can be used.
     pub async fn open(uri: &str) -> Result<Self, StoreError> {
-        let url = ensure_table_uri(uri).map_err(|e| StoreError::Open {
-            uri: uri.to_owned(),
-            source: Box::new(e),
-        })?;
+        let url = ensure_table_uri(uri)
+            .map_err(|e| StoreError::Open { uri: uri.to_owned(), source: Box::new(e) })?;
         let root = url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self {
-            root,
-            tables: Arc::default(),
-        })
+        Ok(Self { root, tables: Arc::default() })
     }
 
     /// The location of the store as a URL without a slash at its end.
@@ -51,15 +46,10 @@ impl Store {
             return Ok(table.clone());
         }
         let uri = self.uri_of(spec);
-        let url = ensure_table_uri(&uri).map_err(|e| StoreError::Open {
-            uri: uri.clone(),
-            source: Box::new(e),
-        })?;
-        let log_store =
-            logstore_for(&url, StorageConfig::default()).map_err(|e| StoreError::Open {
-                uri,
-                source: Box::new(e),
-            })?;
+        let url = ensure_table_uri(&uri)
+            .map_err(|e| StoreError::Open { uri: uri.clone(), source: Box::new(e) })?;
+        let log_store = logstore_for(&url, StorageConfig::default())
+            .map_err(|e| StoreError::Open { uri, source: Box::new(e) })?;
         if !is_table(spec, &log_store).await? {
             create::create(spec, &log_store).await?;
         }
@@ -82,11 +72,8 @@ impl Store {
         let Ok(url) = parse_table_uri(&uri) else {
             return Ok(None);
         };
-        let log_store =
-            logstore_for(&url, StorageConfig::default()).map_err(|e| StoreError::Open {
-                uri,
-                source: Box::new(e),
-            })?;
+        let log_store = logstore_for(&url, StorageConfig::default())
+            .map_err(|e| StoreError::Open { uri, source: Box::new(e) })?;
         if !is_table(spec, &log_store).await? {
             return Ok(None);
         }
@@ -104,8 +91,5 @@ async fn is_table(spec: &TableSpec, log_store: &LogStoreRef) -> Result<bool, Sto
     log_store
         .is_delta_table_location()
         .await
-        .map_err(|e| StoreError::Log {
-            table: spec.name.to_owned(),
-            source: Box::new(e),
-        })
+        .map_err(|e| StoreError::Log { table: spec.name.to_owned(), source: Box::new(e) })
 }

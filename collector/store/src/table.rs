@@ -26,11 +26,7 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(app_id: impl Into<String>, version: i64) -> Self {
-        Self {
-            app_id: app_id.into(),
-            version,
-            metadata: None,
-        }
+        Self { app_id: app_id.into(), version, metadata: None }
     }
 
     #[must_use]
@@ -83,17 +79,8 @@ impl Table {
     pub(crate) async fn load(spec: TableSpec, log_store: LogStoreRef) -> Result<Self, StoreError> {
         let log = Log::load(log_store.clone())
             .await
-            .map_err(|source| StoreError::Log {
-                table: spec.name.to_owned(),
-                source,
-            })?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                spec,
-                log_store,
-                log: Mutex::new(log),
-            }),
-        })
+            .map_err(|source| StoreError::Log { table: spec.name.to_owned(), source })?;
+        Ok(Self { shared: Arc::new(Shared { spec, log_store, log: Mutex::new(log) }) })
     }
 
     pub fn spec(&self) -> &TableSpec {
@@ -114,12 +101,7 @@ impl Table {
         add: Vec<StagedFile>,
         progress: Progress,
     ) -> Result<Commit, StoreError> {
-        self.commit(Change {
-            remove: Vec::new(),
-            add,
-            progress,
-        })
-        .await
+        self.commit(Change { remove: Vec::new(), add, progress }).await
     }
 
     /// Replaces files by others in one commit. A file that is on both sides stays.
@@ -134,19 +116,11 @@ impl Table {
     ) -> Result<Commit, StoreError> {
         // The protocol allows a path once per commit.
         let stays = |path: &str, add: &[StagedFile]| add.iter().any(|s| s.file.path == path);
-        let both: Vec<String> = remove
-            .iter()
-            .filter(|f| stays(&f.path, &add))
-            .map(|f| f.path.clone())
-            .collect();
+        let both: Vec<String> =
+            remove.iter().filter(|f| stays(&f.path, &add)).map(|f| f.path.clone()).collect();
         remove.retain(|file| !both.contains(&file.path));
         add.retain(|staged| !both.contains(&staged.file.path));
-        self.commit(Change {
-            remove,
-            add,
-            progress,
-        })
-        .await
+        self.commit(Change { remove, add, progress }).await
     }
 
     /// How far a writer has come, if it ever wrote.
@@ -164,12 +138,18 @@ impl Table {
     /// # Errors
     /// When the log can't be read.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.select(|_| true).await
+    }
+
+    /// Those live files of the newest version that `wanted` accepts.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn select(&self, wanted: impl Fn(&FileRef) -> bool) -> Result<Snapshot, StoreError> {
         let mut log = self.shared.log.lock().await;
         log.refresh().await.map_err(|e| self.log_error(e))?;
-        Ok(Snapshot {
-            version: log.version,
-            files: log.files.values().cloned().collect(),
-        })
+        let files = log.files.values().filter(|file| wanted(file)).cloned().collect();
+        Ok(Snapshot { version: log.version, files })
     }
 
     /// The versions after `after`, each with the files it added, in order.
@@ -184,18 +164,11 @@ impl Table {
         log.refresh().await.map_err(|e| self.log_error(e))?;
         let mut versions = Vec::new();
         for version in after + 1..=log.version {
-            match self
-                .added_by(version)
-                .await
-                .map_err(|e| self.log_error(e))?
-            {
+            match self.added_by(version).await.map_err(|e| self.log_error(e))? {
                 Some(added) => versions.push(VersionFiles { version, added }),
                 None => {
                     let added = log.files.values().cloned().collect();
-                    return Ok(vec![VersionFiles {
-                        version: log.version,
-                        added,
-                    }]);
+                    return Ok(vec![VersionFiles { version: log.version, added }]);
                 }
             }
         }
@@ -213,9 +186,8 @@ impl Table {
             let Some(actions) = self.actions(version).await.map_err(|e| self.log_error(e))? else {
                 return Ok(None);
             };
-            let is_writer = actions
-                .iter()
-                .any(|a| matches!(a, Action::Txn(txn) if txn.app_id == app_id));
+            let is_writer =
+                actions.iter().any(|a| matches!(a, Action::Txn(txn) if txn.app_id == app_id));
             if is_writer {
                 return Ok(actions.into_iter().find_map(|action| match action {
                     Action::CommitInfo(info) => info.user_metadata,
@@ -232,14 +204,14 @@ impl Table {
 
     async fn commit(&self, change: Change) -> Result<Commit, StoreError> {
         let mut log = self.shared.log.lock().await;
-        commit::commit(&self.shared.log_store, &mut log, &change)
-            .await
-            .map_err(|e| StoreError::Commit {
+        commit::commit(&self.shared.log_store, &mut log, &change).await.map_err(|e| {
+            StoreError::Commit {
                 table: self.shared.spec.name.to_owned(),
                 attempts: e.attempts,
                 version: e.version,
                 source: e.source,
-            })
+            }
+        })
     }
 
     async fn added_by(&self, version: u64) -> Result<Option<Vec<FileRef>>, Failure> {
@@ -261,9 +233,6 @@ impl Table {
     }
 
     fn log_error(&self, source: Failure) -> StoreError {
-        StoreError::Log {
-            table: self.shared.spec.name.to_owned(),
-            source,
-        }
+        StoreError::Log { table: self.shared.spec.name.to_owned(), source }
     }
 }

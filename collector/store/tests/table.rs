@@ -14,11 +14,7 @@ fn rows(range: std::ops::Range<i64>) -> Vec<Exchange> {
     range
         .map(|second| {
             let event_ns = NOON + second * SECOND;
-            Exchange::from_origin(&Origin {
-                event_ns,
-                ingest_seq: second,
-                ..Origin::default()
-            })
+            Exchange::from_origin(&Origin { event_ns, ingest_seq: second, ..Origin::default() })
         })
         .collect()
 }
@@ -30,20 +26,14 @@ async fn open(folder: &Path) -> Table {
 
 async fn append(table: &Table, seconds: std::ops::Range<i64>) -> Commit {
     let progress = Progress::new("collector-1", seconds.end);
-    let staged = table
-        .stage_rows(&rows(seconds), "collector-1-0")
-        .await
-        .unwrap();
+    let staged = table.stage_rows(&rows(seconds), "collector-1-0").await.unwrap();
     table.append(staged, progress).await.unwrap()
 }
 
 async fn read(table: &Table) -> Vec<Exchange> {
     let files = table.snapshot().await.unwrap().files;
     let batches = table.read(&files).await.unwrap();
-    batches
-        .iter()
-        .flat_map(|batch| tables::from_batch::<Exchange>(batch).unwrap())
-        .collect()
+    batches.iter().flat_map(|batch| tables::from_batch::<Exchange>(batch).unwrap()).collect()
 }
 
 /// The log as another engine would see it: lines of JSON, version by version.
@@ -53,14 +43,8 @@ fn entries(folder: &Path) -> BTreeMap<String, Vec<Value>> {
     for entry in std::fs::read_dir(log).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let lines = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        entries.insert(
-            path.file_name().unwrap().to_str().unwrap().to_owned(),
-            lines,
-        );
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        entries.insert(path.file_name().unwrap().to_str().unwrap().to_owned(), lines);
     }
     entries
 }
@@ -105,16 +89,9 @@ async fn rows_of_two_hours_are_two_files() {
     let table = open(folder.path()).await;
     append(&table, 3_598..3_602).await;
     let files = table.snapshot().await.unwrap().files;
-    let hours: Vec<_> = files
-        .iter()
-        .map(|file| (file.hour.as_str(), file.rows))
-        .collect();
+    let hours: Vec<_> = files.iter().map(|file| (file.hour.as_str(), file.rows)).collect();
     assert_eq!(hours, [("2026-11-21T12", 2), ("2026-11-21T13", 2)]);
-    assert!(
-        files[0]
-            .path
-            .starts_with("hour=2026-11-21T12/collector-1-0-")
-    );
+    assert!(files[0].path.starts_with("hour=2026-11-21T12/collector-1-0-"));
     let mut read = read(&table).await;
     read.sort_by_key(|row| row.event_ns);
     assert_eq!(read, rows(3_598..3_602));
@@ -125,10 +102,7 @@ async fn prefix_that_would_leave_its_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let table = open(folder.path()).await;
     for prefix in ["", "../x", "a/b", ".hidden", "a b"] {
-        assert!(
-            table.stage_rows(&rows(0..1), prefix).await.is_err(),
-            "{prefix:?}"
-        );
+        assert!(table.stage_rows(&rows(0..1), prefix).await.is_err(), "{prefix:?}");
     }
 }
 
@@ -159,14 +133,8 @@ async fn follower_that_slept_through_a_clean_up_gets_every_live_file() {
         append(&writer, second..second + 1).await;
     }
     let url = deltalake::ensure_table_uri(folder.path().join("raw_exchange").to_str().unwrap());
-    let table = deltalake::DeltaTableBuilder::from_url(url.unwrap())
-        .unwrap()
-        .load()
-        .await
-        .unwrap();
-    deltalake::checkpoints::create_checkpoint(&table, None)
-        .await
-        .unwrap();
+    let table = deltalake::DeltaTableBuilder::from_url(url.unwrap()).unwrap().load().await.unwrap();
+    deltalake::checkpoints::create_checkpoint(&table, None).await.unwrap();
     let log = folder.path().join("raw_exchange/_delta_log");
     for version in 0..4 {
         std::fs::remove_file(log.join(format!("{version:020}.json"))).unwrap();
@@ -175,16 +143,10 @@ async fn follower_that_slept_through_a_clean_up_gets_every_live_file() {
     assert_eq!(versions.len(), 1);
     assert_eq!((versions[0].version, versions[0].added.len()), (4, 4));
     let written = writer.snapshot().await.unwrap().files;
-    assert_eq!(
-        versions[0].added, written,
-        "statistics survive the checkpoint"
-    );
+    assert_eq!(versions[0].added, written, "statistics survive the checkpoint");
     assert_eq!(reader.progress("collector-1").await.unwrap(), Some(4));
     assert_eq!(append(&reader, 3..4).await, Commit::AlreadyDone);
-    assert_eq!(
-        append(&reader, 4..5).await,
-        Commit::Committed { version: 5 }
-    );
+    assert_eq!(append(&reader, 4..5).await, Commit::Committed { version: 5 });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,10 +162,7 @@ async fn statistics_tell_which_files_a_range_needs() {
         };
         files.iter().filter(overlaps).count()
     };
-    assert_eq!(
-        (needed(0, 10), needed(9, 11), needed(19, 30), needed(20, 30)),
-        (1, 2, 1, 0)
-    );
+    assert_eq!((needed(0, 10), needed(9, 11), needed(19, 30), needed(20, 30)), (1, 2, 1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,15 +172,9 @@ async fn swap_replaces_in_one_version_and_keeps_what_is_on_both_sides() {
     append(&table, 0..5).await;
     append(&table, 5..6).await;
     let old = table.snapshot().await.unwrap().files;
-    let mut add = table
-        .stage_rows(&rows(0..5), "collector-1-0")
-        .await
-        .unwrap();
+    let mut add = table.stage_rows(&rows(0..5), "collector-1-0").await.unwrap();
     add.extend(table.stage_rows(&rows(7..9), "final").await.unwrap());
-    let outcome = table
-        .swap(old, add, Progress::new("job/F", 1))
-        .await
-        .unwrap();
+    let outcome = table.swap(old, add, Progress::new("job/F", 1)).await.unwrap();
     assert_eq!(outcome, Commit::Committed { version: 3 });
     let mut read = read(&table).await;
     read.sort_by_key(|row| row.event_ns);
@@ -240,10 +193,7 @@ async fn metadata_of_a_writer_is_that_of_its_newest_commit() {
         table.append(Vec::new(), progress).await.unwrap();
     }
     append(&table, 0..1).await;
-    assert_eq!(
-        table.metadata_of("job/F").await.unwrap().as_deref(),
-        Some("m2")
-    );
+    assert_eq!(table.metadata_of("job/F").await.unwrap().as_deref(), Some("m2"));
     assert_eq!(table.metadata_of("job/P").await.unwrap(), None);
 }
 
@@ -251,13 +201,7 @@ async fn metadata_of_a_writer_is_that_of_its_newest_commit() {
 async fn table_that_nobody_wrote_is_absent_and_stays_so() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().to_str().unwrap()).await.unwrap();
-    assert!(
-        store
-            .existing(&tables::spec::<Exchange>())
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(store.existing(&tables::spec::<Exchange>()).await.unwrap().is_none());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -277,36 +221,19 @@ async fn log_keeps_to_the_protocol_that_every_engine_reads() {
     assert_eq!(metadata["partitionColumns"], serde_json::json!(["hour"]));
     assert_eq!(metadata["format"]["provider"], "parquet");
     let schema: Value = serde_json::from_str(metadata["schemaString"].as_str().unwrap()).unwrap();
-    let columns: Vec<&str> = schema["fields"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|f| f["name"].as_str().unwrap())
-        .collect();
+    let columns: Vec<&str> =
+        schema["fields"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
     let spec = tables::spec::<Exchange>();
-    assert_eq!(
-        columns,
-        spec.schema
-            .fields()
-            .iter()
-            .map(|f| f.name())
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(columns, spec.schema.fields().iter().map(|f| f.name()).collect::<Vec<_>>());
 
     let second = &entries["00000000000000000001.json"];
     let find = |name: &str| second.iter().find_map(|line| line.get(name)).unwrap();
     assert_eq!(find("txn")["appId"], "collector-1");
     assert_eq!(find("txn")["version"], 5);
     let add = find("add");
-    assert_eq!(
-        add["partitionValues"],
-        serde_json::json!({"hour": "2026-11-21T12"})
-    );
+    assert_eq!(add["partitionValues"], serde_json::json!({"hour": "2026-11-21T12"}));
     assert_eq!(add["dataChange"], true);
-    let file = folder
-        .path()
-        .join("raw_exchange")
-        .join(add["path"].as_str().unwrap());
+    let file = folder.path().join("raw_exchange").join(add["path"].as_str().unwrap());
     assert_eq!(add["size"], std::fs::metadata(file).unwrap().len());
     let stats: Value = serde_json::from_str(add["stats"].as_str().unwrap()).unwrap();
     assert_eq!(stats["numRecords"], 5);
