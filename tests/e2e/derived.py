@@ -45,7 +45,7 @@ def backfill(folder: Path, interval: Interval, settings: ProductSettings) -> str
         "--tables", str(folder),
         "--from", moment(interval.begin),
         "--to", moment(interval.end),
-        "--window", settings.window,
+        "--window", f"{settings.window_seconds}s",
         "--guard", settings.guard,
         "--lateness", settings.lateness,
         "--settle", settings.settle,
@@ -66,8 +66,7 @@ def versions(folder: Path) -> dict[str, int]:
 
 def fingerprints(connection, folder: Path, interval: Interval) -> dict[str, tuple[int, int]]:
     return {
-        name: reading.fingerprint(connection, folder / name, interval.condition)
-        for name in DERIVED
+        name: reading.fingerprint(connection, folder / name, interval.condition) for name in DERIVED
     }
 
 

@@ -112,7 +112,8 @@ def acknowledged_spans_are_there_once(connection, troubled: Troubled) -> str:
     assert len(acknowledged) > SETTINGS.requests, f"only {len(acknowledged)} were acknowledged"
     assert not lost, f"{len(lost)} of {len(acknowledged)} acknowledged spans are lost"
     assert not doubled, f"{len(doubled)} of {len(acknowledged)} spans are there more than once"
-    return f"{len(acknowledged)} spans, {troubled.spool_bytes_at_kill} bytes in the spool at the kill"
+    spooled = troubled.spool_bytes_at_kill
+    return f"{len(acknowledged)} spans, {spooled} bytes in the spool at the kill"
 
 
 def agent_batches_are_there_once(connection, troubled: Troubled) -> str:

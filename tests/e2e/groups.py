@@ -43,8 +43,9 @@ def scored(report: Report, mode: str, traced: bool) -> None:
         return
     try:
         report.say(f"run {settings.name}: {settings.requests} requests at {rate:g}/s")
+        out = runs_directory() / settings.name
         visit = Visit(settings, report)
-        finished = visit.measure(runs_directory() / settings.name)
+        finished = visit.measure(out) if more else run.measure(settings, out, report.say)
         result = score(finished.out)
         report.say(result.line())
     except Exception as error:

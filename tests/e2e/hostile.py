@@ -1,6 +1,6 @@
 """Sends to the collector what nobody should send, and says as JSON what it answered.
 
-    python3 -m e2e.hostile      (inside a namespace that reaches the collector)
+It runs inside a namespace that reaches the collector.
 """
 
 from __future__ import annotations

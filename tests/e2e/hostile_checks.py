@@ -41,7 +41,8 @@ def send(cluster: Cluster, tests: Path) -> Answers:
 
 
 def quarantined(connection, folder: Path) -> list[dict]:
-    return tables.rows(connection, folder / "raw_quarantine", "receiver, reason, length, keyed_hash")
+    columns = "receiver, reason, length, keyed_hash"
+    return tables.rows(connection, folder / "raw_quarantine", columns)
 
 
 def three_random_bytes(answers: Answers, rows: list[dict]) -> str:
@@ -82,9 +83,8 @@ def huge_body(answers: Answers, rows: list[dict]) -> str:
 def cut_log_line(connection, folder: Path, rows: list[dict]) -> str:
     cut = [row for row in rows if row["receiver"] == "syslog" and row["reason"] == "line_cut"]
     assert len(cut) == 2, f"{len(cut)} rows for two cut lines"
-    neighbours = tables.rows(
-        connection, folder / "raw_access_log", "route", "route IS NOT NULL AND route LIKE '/hostile%'"
-    )
+    is_neighbour = "upstream_name IS NOT NULL AND route LIKE '/hostile%'"
+    neighbours = tables.rows(connection, folder / "raw_access_log", "route", is_neighbour)
     assert len(neighbours) == 2, f"{len(neighbours)} of 2 whole lines beside the cut one are there"
     return ""
 

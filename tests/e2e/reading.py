@@ -18,10 +18,11 @@ def names(folder: Path) -> list[str]:
 
 
 def duckdb_counts(connection, folder: Path) -> dict[str, int]:
-    return {
-        name: connection.execute(f"SELECT count(*) FROM delta_scan('{folder / name}')").fetchone()[0]
-        for name in names(folder)
-    }
+    def count(name: str) -> int:
+        query = f"SELECT count(*) FROM delta_scan('{folder / name}')"
+        return connection.execute(query).fetchone()[0]
+
+    return {name: count(name) for name in names(folder)}
 
 
 def fingerprint(connection, table: Path, condition: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The unit tests of the scorer and of these checks themselves, which need no lab."""
+"""The unit tests of these checks themselves, which need no lab."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from lab.parts import REPOSITORY
 
 from .report import Report
 
-FOLDERS = ("score/unit", "e2e/unit")
+FOLDER = "e2e/unit"
 
 
 def run(report: Report) -> None:
     tests = REPOSITORY / "tests"
-    for folder in FOLDERS:
-        suite = unittest.defaultTestLoader.discover(str(tests / folder), top_level_dir=str(tests))
-        for test in cases(suite):
-            report.check(test.id().rsplit(".", 1)[1], lambda test=test: raise_failure(test))
+    suite = unittest.defaultTestLoader.discover(str(tests / FOLDER), top_level_dir=str(tests))
+    for test in cases(suite):
+        report.check(test.id().rsplit(".", 1)[1], lambda test=test: raise_failure(test))
 
 
 def cases(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:

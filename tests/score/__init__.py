@@ -1,4 +1,4 @@
-"""Compares the product's tables with the truth that the shop wrote down, and shares no code with it.
+"""Compares the product's tables with the truth of the shop, and shares no code with the product.
 
     python3 -m score OUT [OUT ...] [--explain N]    (with `tests` on PYTHONPATH)
 

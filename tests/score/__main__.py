@@ -11,7 +11,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="score", description="Compares runs with their truth.")
     parser.add_argument("out", nargs="+", type=Path, help="output folder of a run")
     parser.add_argument(
-        "--explain", type=int, default=0, metavar="N", help="say of N requests what is wrong or open"
+        "--explain", type=int, default=0, metavar="N", help="say what is wrong in N paths"
     )
     parser.add_argument(
         "--last", action="store_true", help="print the line of the last scoring, read no tables"

@@ -125,7 +125,9 @@ def judge_parents(path: AssertedPath, known: dict[int, TrueHop], judgement: Judg
             judgement.absent.append(f"hop {hop.position}: parent, which was call {call.parent}")
         elif hop.parent is not None and (parent is None or parent.call != call.parent):
             said = parent.call if parent else "not of this request"
-            judgement.false.append(f"hop {hop.position}: parent is said to be {said}, was {call.parent}")
+            judgement.false.append(
+                f"hop {hop.position}: parent is said to be {said}, was {call.parent}"
+            )
 
 
 def judge_order(request: TrueRequest, known: dict[int, TrueHop], judgement: Judgement) -> None:

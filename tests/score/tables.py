@@ -59,7 +59,7 @@ def connect() -> duckdb.DuckDBPyConnection:
 def rows(connection, table: Path, columns: str = "*", condition: str = "true") -> list[dict]:
     result = connection.execute(f"SELECT {columns} FROM delta_scan('{table}') WHERE {condition}")
     names = [column[0] for column in result.description]
-    return [dict(zip(names, row)) for row in result.fetchall()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 def current_paths(connection, tables: Path) -> list[AssertedPath]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CLIENT = "client"
-"""Name of the outside client in the truth file; its address is `EXTERNAL` wherever it is compared."""
+"""Name of the outside client in the truth file; its address is compared as `EXTERNAL`."""
 
 EXTERNAL = "ext"
 UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)

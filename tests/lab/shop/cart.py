@@ -10,7 +10,7 @@ from .contract import ITEMS, service_variable
 from .truth import HOLD_HEADER
 
 HOLD_SECONDS = 30
-"""A call that asks to be held is answered after this long at the latest, in case nobody kills us."""
+"""A call that asks to be held is answered after this long, in case nobody kills us."""
 
 app, calls = service.create("cart")
 calls.connect_store(os.environ[service_variable("store")])

@@ -64,12 +64,13 @@ class Shop:
         workload, _ = name.rsplit("-", 1)
         folder = self.cluster.workdir / "pods" / name
         folder.mkdir(parents=True, exist_ok=True)
+        services = {contract.service_variable(n): ip for n, ip in self.addresses.items()}
         environment = {
             "PYTHONPATH": str(TESTS),
             contract.FOLDER: str(folder),
             contract.TRUTH_FILE: str(self.truth),
             contract.MARKER: self.marker,
-            **{contract.service_variable(service): address for service, address in self.addresses.items()},
+            **services,
         }
         if self.traced and workload in EXPORTERS:
             environment |= TRACE_ENVIRONMENT | EXPORTERS[workload]
@@ -86,7 +87,8 @@ class Shop:
                 "k8s.pod.uid=$POD_UID,k8s.pod.name=$POD_NAME,k8s.pod.ip=$POD_IP,"
                 "k8s.namespace.name=$POD_NAMESPACE,k8s.node.name=$NODE_NAME"
             )
-            argv = ["/bin/sh", "-c", f'OTEL_RESOURCE_ATTRIBUTES="{resource}" exec "$@"', "sh", *argv]
+            shell = f'OTEL_RESOURCE_ATTRIBUTES="{resource}" exec "$@"'
+            argv = ["/bin/sh", "-c", shell, "sh", *argv]
         return self.cluster.start_pod(
             name,
             NAMESPACE,

@@ -10,7 +10,7 @@ from pathlib import Path
 from . import contract
 
 SETTLE_SECONDS = 2.5
-"""Longer than the exporters' delay: only spans of the killed request itself may die with its pod."""
+"""Longer than the exporters' delay: only spans of the killed request may die with its pod."""
 
 CLIENT_GRACE_SECONDS = 90
 
@@ -71,9 +71,7 @@ def start_client(shop, first: int, count: int, rate: float, hold: bool = False):
         contract.TRUTH_FILE: str(shop.truth),
         contract.MARKER: shop.marker,
     }
-    return shop.cluster.client_start(
-        "client", argv + (["--hold"] if hold else []), env=environment
-    )
+    return shop.cluster.client_start("client", argv + (["--hold"] if hold else []), env=environment)
 
 
 def kill_backend_of(shop, number: int, driven: Driven) -> None:
@@ -102,9 +100,9 @@ def kill_backend_of(shop, number: int, driven: Driven) -> None:
 def holder_of(path: Path, number: int) -> str | None:
     """The cart pod whose call for a price, made for this request, was answered."""
     for line in lines(path):
-        if line["kind"] == "client" and line["call"].startswith(f"{number}/"):
-            if line["service"] == "price":
-                return line["pod"]
+        is_of_request = line["kind"] == "client" and line["call"].startswith(f"{number}/")
+        if is_of_request and line["service"] == "price":
+            return line["pod"]
     return None
 
 

@@ -1,4 +1,4 @@
-"""`frontend`: asks the cart once, or twice to check out, and gives up with 502 when a call breaks."""
+"""`frontend`: asks the cart once, or twice to check out; answers 502 when a call breaks."""
 
 import requests
 

@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server for WSGI applications: keep-alive, one thread a connection, one send a response.
+"""An HTTP/1.1 server for WSGI applications: keep-alive, a thread a connection, a send a response.
 
 Werkzeug's own server closes each connection after one response, which would leave no keep-alive
 traffic to correlate; this one is the smallest that does not.

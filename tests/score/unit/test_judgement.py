@@ -93,7 +93,9 @@ class Planted(unittest.TestCase):
 
     def test_next_call_on_the_same_connection_is_told_apart_by_time(self):
         first = self.requests[0].hops[3]
-        second = replace(first, call="7/0/0/2", start_ns=first.end_ns + MS, end_ns=first.end_ns + 2 * MS)
+        second = replace(
+            first, call="7/0/0/2", start_ns=first.end_ns + MS, end_ns=first.end_ns + 2 * MS
+        )
         self.requests[0].hops.append(second)
         self.path = told(self.requests[0])
         self.check()

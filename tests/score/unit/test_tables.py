@@ -6,7 +6,8 @@ from pathlib import Path
 from score import tables
 
 HOP = """{'position': 0, 'parent': NULL::INT, 'kind': 'edge', 'attempt': 1,
- 'source_pod': NULL::VARCHAR, 'source_node': NULL::VARCHAR, 'source_ip': 'ext-00ff', 'source_port': 41000,
+ 'source_pod': NULL::VARCHAR, 'source_node': NULL::VARCHAR, 'source_ip': 'ext-00ff',
+ 'source_port': 41000,
  'requested_ip': '10.89.0.11', 'requested_port': 30080, 'service': 'ingress',
  'destination_pod': 'ingress-0', 'destination_node': 'node-2', 'destination_ip': '10.244.2.6',
  'destination_port': 8080, 'nat': 'dnat+snat', 'nat_node': 'node-1',
@@ -64,7 +65,9 @@ class Tables(unittest.TestCase):
         self.assertEqual(hop.destination, "10.244.2.6:8080")
 
     def test_path_was_first_readable_with_the_commit_of_its_provisional_row(self):
-        self.assertEqual(tables.first_commits(self.connection, self.tables), {"a": 1000 * 1_000_000})
+        self.assertEqual(
+            tables.first_commits(self.connection, self.tables), {"a": 1000 * 1_000_000}
+        )
 
 
 def schema(connection, parquet: Path) -> dict:

@@ -42,7 +42,9 @@ class Truth(unittest.TestCase):
         lines = [line for line in LINES if not (line["kind"], line["pod"], line.get("call")) ==
                  ("client", "cart-1", "7/0/0/1")]  # fmt: skip
         hop = truth.requests(lines)[0].hops[-1]
-        self.assertEqual((hop.source_pod, hop.source, hop.destination_pod), ("cart-1", None, "cart-1"))
+        self.assertEqual(
+            (hop.source_pod, hop.source, hop.destination_pod), ("cart-1", None, "cart-1")
+        )
         self.assertIsNone(hop.nat)
 
     def test_request_id_is_compared_as_the_product_keeps_it(self):
