@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 import duckdb_extension_delta
@@ -134,7 +135,7 @@ def first_commits(connection, tables: Path) -> dict[str, int]:
         actions = [json.loads(line) for line in log.read_text().splitlines() if line]
         committed_ms = next(a["commitInfo"]["timestamp"] for a in actions if "commitInfo" in a)
         for action in actions:
-            file = tables / "path" / action["add"]["path"] if "add" in action else None
+            file = tables / "path" / unquote(action["add"]["path"]) if "add" in action else None
             if file is None or not file.exists():
                 continue
             ids = connection.execute(f"SELECT DISTINCT path_id FROM read_parquet('{file}')")
