@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -79,8 +80,8 @@ def second_changes_nothing(connection, finished: Finished, settings: ProductSett
     said = backfill(folder, interval, settings)
     after = versions(folder), fingerprints(connection, folder, interval)
     assert before == after, f"commits and rows were {before}, are {after}; it said: {said}"
-    assert "0 rows changed" in said, f"it does not say that 0 rows changed: {said}"
-    assert "0 commits" in said, f"it does not say that there were 0 commits: {said}"
+    assert re.search(r"\b0 (rows|windows) changed\b", said), f"it does not say so: {said}"
+    assert re.search(r"\b0 commits\b", said), f"it does not say so: {said}"
     return f"{sum(rows for rows, _ in after[1].values())} rows"
 
 

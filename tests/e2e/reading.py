@@ -36,7 +36,7 @@ def product_counts(folder: Path) -> dict[str, int]:
     command = [str(binary("throughline")), "doctor", "-o", "json", "--tables", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     report = json.loads(done.stdout)
-    return {table["table"]: table["rows"] for table in report["tables"]}
+    return {table["name"]: table["rows"] for table in report["tables"] if table["exists"]}
 
 
 def spark_directory(fetch: bool) -> Path | None:
