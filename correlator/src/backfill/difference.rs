@@ -1,0 +1,79 @@
+//! `backfill --diff`: the paths that a backfill would change, without changing any.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use join::Stage;
+
+use super::Past;
+use crate::config::Config;
+use crate::correlation::compute;
+use crate::output::Output;
+
+/// Prints one line a path that would come (`+`), go (`-`) or change (`~`), and counts them.
+pub(super) async fn of_range(config: &Config, range: Range<i64>) -> anyhow::Result<usize> {
+    let mut past = Past::open(config, range).await?;
+    let output = Output::open(&past.store, &config.job).await?;
+    let mut changes = 0;
+    for windows in past.runs() {
+        let current = output.current_paths(&windows).await?;
+        let computed = compute(&mut past.input, windows, Stage::Final, &config.settings).await?;
+        let new = computed.rows.into_iter().flat_map(|window| window.paths);
+        let new = new.map(|path| (path.path_id.clone(), path)).collect();
+        for (mark, path_id) in difference(&current, &new) {
+            println!("{mark} {path_id}");
+            changes += 1;
+        }
+    }
+    Ok(changes)
+}
+
+type Paths = BTreeMap<String, tables::Path>;
+
+fn difference<'a>(current: &'a Paths, new: &'a Paths) -> Vec<(char, &'a str)> {
+    let gone = current.keys().filter(|id| !new.contains_key(*id)).map(|id| ('-', id.as_str()));
+    let changed = new.iter().filter_map(|(id, path)| match current.get(id) {
+        None => Some(('+', id.as_str())),
+        Some(old) if says_the_same(old, path) => None,
+        Some(_) => Some(('~', id.as_str())),
+    });
+    gone.chain(changed).collect()
+}
+
+/// A path that only became final says what it said before.
+fn says_the_same(old: &tables::Path, new: &tables::Path) -> bool {
+    let aged = tables::Path {
+        stage: new.stage.clone(),
+        revision: new.revision,
+        finality: new.finality.clone(),
+        ..old.clone()
+    };
+    aged == *new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(id: &str, stage: &str, status: i32) -> (String, tables::Path) {
+        let path = tables::Path {
+            path_id: id.into(),
+            stage: stage.into(),
+            status: Some(status),
+            ..Default::default()
+        };
+        (id.to_owned(), path)
+    }
+
+    #[test]
+    fn paths_that_come_go_or_change_are_listed_and_those_that_age_are_not() {
+        let current = Paths::from([
+            path("aged", "P", 200),
+            path("changed", "P", 200),
+            path("gone", "P", 200),
+        ]);
+        let new =
+            Paths::from([path("aged", "F", 200), path("changed", "F", 502), path("new", "F", 200)]);
+        assert_eq!(difference(&current, &new), [('-', "gone"), ('~', "changed"), ('+', "new")]);
+    }
+}
