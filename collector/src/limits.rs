@@ -1,0 +1,171 @@
+//! How much the collector takes on at once: bytes being decoded and open connections.
+//!
+//! Over a limit the sender is told to come back (HTTP 503, gRPC UNAVAILABLE) or is disconnected,
+//! and that is counted. Nothing here waits: a queue in front of a full house only hides it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::ledger::Ledger;
+
+/// Largest message of OTLP over gRPC and of an agent, after decompression: gRPC's custom.
+pub const GRPC_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest OTLP/HTTP body, before and after decompression, unless configured.
+pub const HTTP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Sixty-four of the largest requests at once. Decoded and written as rows a request takes about
+/// six times its size, which stays below the 2 GiB that a collector may use.
+pub const BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
+/// 250 agents and 250 nodes' worth of SDK connections twice over, for all doors together.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// How long the body of a refused request is still read, so that a client that writes before it
+/// reads gets to see the answer, as in nginx's lingering close.
+pub const LINGER: Duration = Duration::from_secs(5);
+/// One whole request: body, decoding, and the wait for the disk.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+const KIB: usize = 1024;
+
+#[derive(Clone)]
+pub struct Limits {
+    kibibytes: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+    ledger: Arc<Ledger>,
+    pub http_bytes_max: usize,
+}
+
+/// Room for one request, given back when dropped.
+pub struct Room {
+    permit: OwnedSemaphorePermit,
+}
+
+impl Limits {
+    pub fn new(
+        http_bytes_max: usize,
+        bytes_in_flight_max: usize,
+        connections_max: usize,
+        ledger: Arc<Ledger>,
+    ) -> Self {
+        Self {
+            kibibytes: Arc::new(Semaphore::new(bytes_in_flight_max / KIB)),
+            connections: Arc::new(Semaphore::new(connections_max)),
+            ledger,
+            http_bytes_max,
+        }
+    }
+
+    /// Room for a request of at most this many bytes, or `None` when the house is full.
+    pub fn room(&self, bytes: usize) -> Option<Room> {
+        let kibibytes = u32::try_from(bytes.div_ceil(KIB)).ok()?;
+        let permit = Arc::clone(&self.kibibytes).try_acquire_many_owned(kibibytes).ok()?;
+        Some(Room { permit })
+    }
+
+    pub fn listener(&self, listener: TcpListener) -> Listener {
+        Listener { listener, limits: self.clone() }
+    }
+}
+
+impl Room {
+    /// Gives back what the request turned out not to need.
+    pub fn shrink(&mut self, bytes: usize) {
+        let surplus = self.permit.num_permits().saturating_sub(bytes.div_ceil(KIB));
+        drop(self.permit.split(surplus));
+    }
+}
+
+/// Accepts connections while there is room for them; others are closed at once.
+pub struct Listener {
+    listener: TcpListener,
+    limits: Limits,
+}
+
+/// A connection that counts for as long as it is open.
+pub struct Connection {
+    stream: TcpStream,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    pub async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    if let Ok(permit) = Arc::clone(&self.limits.connections).try_acquire_owned() {
+                        // Answers are small and waited for. Failing to say so only costs time.
+                        let _ = stream.set_nodelay(true);
+                        return (Connection { stream, _permit: permit }, peer);
+                    }
+                    self.limits.ledger.connection_refused();
+                }
+                Err(source) => {
+                    // Out of descriptors, or the peer was gone already: the first needs a pause.
+                    tracing::warn!(error = %source, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Connection {
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_house_refuses_and_has_room_again_when_requests_end() {
+        let limits = Limits::new(KIB, 8 * KIB, 1, Arc::new(Ledger::default()));
+        let mut first = limits.room(6 * KIB).unwrap();
+        assert!(limits.room(3 * KIB).is_none());
+        first.shrink(KIB);
+        let second = limits.room(7 * KIB).unwrap();
+        assert!(limits.room(1).is_none());
+        drop((first, second));
+        assert!(limits.room(8 * KIB).is_some());
+    }
+}
