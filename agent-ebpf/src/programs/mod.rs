@@ -1,0 +1,6 @@
+//! One file a hook.
+
+mod connection;
+mod exchange;
+mod failure;
+mod nat;

@@ -1,0 +1,66 @@
+//! Boot time to wall time. Events carry the boot clock, which never steps; wall time is its
+//! epoch away.
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Both clocks at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub boot_ns: u64,
+    pub wall_ns: u64,
+}
+
+impl Sample {
+    /// Wall clock minus boot clock.
+    pub fn epoch_ns(self) -> i64 {
+        (i128::from(self.wall_ns) - i128::from(self.boot_ns)) as i64
+    }
+}
+
+pub fn boot_ns() -> u64 {
+    read(ClockId::Boottime)
+}
+
+/// The wall clock is read between two readings of the boot clock and set against their middle;
+/// of a few tries the one that was interrupted least is taken.
+pub fn sample() -> Sample {
+    let attempt = || {
+        let before = boot_ns();
+        let wall_ns = read(ClockId::Realtime);
+        let after = boot_ns();
+        let width = after.saturating_sub(before);
+        (width, Sample { boot_ns: before + width / 2, wall_ns })
+    };
+    let mut best = attempt();
+    for _ in 0..2 {
+        let next = attempt();
+        if next.0 < best.0 {
+            best = next;
+        }
+    }
+    best.1
+}
+
+fn read(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    u64::try_from(i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_epoch_leads_from_boot_time_to_wall_time() {
+        let sample = Sample { boot_ns: 5, wall_ns: 1_000 };
+        assert_eq!(sample.epoch_ns(), 995);
+        assert_eq!(Sample { boot_ns: 10, wall_ns: 4 }.epoch_ns(), -6);
+    }
+
+    #[test]
+    fn the_boot_clock_goes_forward() {
+        let first = sample();
+        let second = sample();
+        assert!(second.boot_ns >= first.boot_ns);
+    }
+}
