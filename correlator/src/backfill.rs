@@ -154,7 +154,7 @@ impl Past {
             skipped = ((windows.end - first) / settings.window_ns).unsigned_abs();
             tracing::warn!(
                 "{skipped} windows from {} on are skipped: they may change until the watermark, \
-                 now {}, has passed their end by the allowed lateness of {} s",
+                 now {}, has passed their end by {} s (--lateness)",
                 moment::show(first),
                 moment::show(watermark_ns),
                 settings.lateness_ns / join::SECOND,

@@ -154,3 +154,34 @@ fn last_snapshot(rows: &[tables::ClusterObject], before_ns: i64) -> Option<i64> 
         .map(|row| row.event_ns)
         .max()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(change: &str, event_ns: i64) -> tables::ClusterObject {
+        tables::ClusterObject { change: change.into(), event_ns, ..Default::default() }
+    }
+
+    #[test]
+    fn last_snapshot_is_the_newest_one_before_the_range() {
+        let rows = [
+            object("snapshot", 10),
+            object("snapshot", 20),
+            object("modified", 25),
+            object("snapshot", 30),
+        ];
+        assert_eq!(last_snapshot(&rows, 30), Some(20));
+        assert_eq!(last_snapshot(&rows, 31), Some(30));
+        assert_eq!(last_snapshot(&rows, 10), None);
+    }
+
+    #[test]
+    fn pins_keep_the_highest_position_of_each_collector() {
+        let mut pins = Pins::default();
+        for (collector, ingest_seq) in [("a", 3), ("b", 9), ("a", 7), ("a", 5)] {
+            pins.saw(collector, ingest_seq);
+        }
+        assert_eq!(pins.0, BTreeMap::from([("a".to_owned(), 7), ("b".to_owned(), 9)]));
+    }
+}

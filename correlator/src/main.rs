@@ -1,5 +1,6 @@
 //! `throughline`: the correlator and the user's commands in one binary.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -46,12 +47,16 @@ async fn main() -> ExitCode {
     })
 }
 
-/// Logs go to standard error: what a service does, and of the user's verbs only what is wrong.
+/// Logs go to standard error: what our service does, and of everything else only what is wrong.
 fn start_log(verb: &Verb) {
-    let level = match verb {
-        Verb::Run(_) => "info",
+    let filter = match verb {
+        Verb::Run(_) => "warn,correlator=info",
         _ => "warn",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 }

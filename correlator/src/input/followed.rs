@@ -196,3 +196,25 @@ impl Followed<tables::Heartbeat> {
 fn collector_of(file: &FileRef) -> &str {
     file.name().rsplitn(3, '-').nth(2).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str) -> FileRef {
+        FileRef {
+            path: format!("hour=2026-11-21T12/{name}.parquet"),
+            hour: "2026-11-21T12".into(),
+            size: 1,
+            rows: 1,
+            stats: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn collector_of_a_file_may_have_dashes_in_its_name() {
+        assert_eq!(collector_of(&file("collector-1-42-00ff")), "collector-1");
+        assert_eq!(collector_of(&file("a-0-00ff")), "a");
+        assert_eq!(collector_of(&file("strange")), "");
+    }
+}
