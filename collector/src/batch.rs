@@ -83,12 +83,14 @@ rows! {
     nat_bindings: NatBinding,
     exchanges: Exchange,
     failures: Failure,
-    heartbeats: Heartbeat,
     capabilities: Capability,
     spans: Span,
     access_logs: AccessLog,
     cluster_objects: ClusterObject,
     quarantine: Quarantine,
+    // Committed last: who sees a heartbeat in its table may take it that the rows before it are
+    // in theirs.
+    heartbeats: Heartbeat,
 }
 
 impl Rows {
