@@ -74,8 +74,8 @@ class Cluster:
     # Life of the cluster
 
     def up(self) -> Cluster:
-        started = time.monotonic()
         self._lock.acquire(self.progress)
+        started = time.monotonic()
         try:
             cleanup.remove_leftovers()
             self.logs.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ BASE_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
     "HOME": "/nonexistent",
+    "NO_COLOR": "1",
 }
 """Processes do not inherit the caller's environment: a run must not depend on who started it."""
 

@@ -5,6 +5,8 @@
 # usage: setup.sh              make ready
 #        setup.sh --print-env  say where the parts are (KEY=VALUE lines), nothing else
 set -euo pipefail
+# Also a step inside $(...) ends the set-up when it fails.
+shopt -s inherit_errexit
 here=$(cd "$(dirname "$0")" && pwd)
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/throughline"
 listing="$cache/parts.env"
