@@ -18,7 +18,7 @@ pub struct PathFilter {
     pub id: Option<Id>,
     /// When the request started.
     pub started: Interval,
-    pub service: Option<String>,
+    pub service: Option<ServiceName>,
     pub pod: Option<String>,
     pub status: Option<StatusFilter>,
     pub verdict: Option<Verdict>,
@@ -34,6 +34,26 @@ pub struct AmbiguousFilter {
     pub reason: Option<String>,
     /// Most rows to return, newest first.
     pub limit: usize,
+}
+
+/// A Service that the request passed through: `cart`, or `shop/cart` with its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceName {
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+impl FromStr for ServiceName {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.split_once('/') {
+            Some((namespace, name)) => {
+                Self { namespace: Some(namespace.to_owned()), name: name.to_owned() }
+            }
+            None => Self { namespace: None, name: text.to_owned() },
+        })
+    }
 }
 
 /// A status code (`502`) or a class of them (`5xx`).

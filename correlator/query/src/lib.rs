@@ -25,7 +25,8 @@ mod tests;
 pub use current::Scanned;
 pub use error::QueryError;
 pub use filter::{
-    AmbiguousFilter, Interval, PathFilter, StatusError, StatusFilter, Verdict, VerdictError,
+    AmbiguousFilter, Interval, PathFilter, ServiceName, StatusError, StatusFilter, Verdict,
+    VerdictError,
 };
 pub use id::{Id, IdError};
 pub use reader::{Answer, Reader};

@@ -38,8 +38,20 @@ pub(crate) fn of_path(path_id: &str, window: i64) -> Question {
     }
 }
 
+/// Hops to a Service of one namespace: a path row names its Services without it.
+pub(crate) fn hops_to(namespace: &str, name: &str, started: Interval) -> Question {
+    Question {
+        of_each: Vec::new(),
+        of_newest: vec![col("service").eq(lit(name)), col("service_namespace").eq(lit(namespace))],
+        bounds: Bounds::started(started),
+    }
+}
+
 fn path(filter: &PathFilter, of_each: Vec<Expr>) -> Question {
-    let service = filter.service.as_deref().map(|name| array_has(col("services"), lit(name)));
+    let service = filter
+        .service
+        .as_ref()
+        .map(|service| array_has(col("services"), lit(service.name.as_str())));
     let pod = filter.pod.as_deref().map(|name| array_has(col("pods"), lit(name)));
     let status = filter.status.as_ref().map(|status| {
         let codes = status.codes();

@@ -7,12 +7,12 @@ use std::path::Path as FilePath;
 
 use datafusion::common::Result as Planned;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::SortExpr;
+use datafusion::logical_expr::{JoinType, SortExpr};
 use datafusion::prelude::{DataFrame, SessionContext, col};
 use store::Store;
 use tables::{Ambiguous, Hop, Path, Row, TableSpec};
 
-use crate::current::{Pinned, Question, Scanned, current};
+use crate::current::{Pinned, Scanned, current};
 use crate::error::QueryError;
 use crate::filter::{AmbiguousFilter, PathFilter};
 use crate::predicate;
@@ -64,8 +64,12 @@ impl Reader {
     pub async fn paths(&self, filter: &PathFilter) -> Result<Answer<Path>, QueryError> {
         let table = self.pin(tables::spec::<Path>()).await?;
         let mut found = Answer { rows: Vec::new(), is_cut: false, scanned: Scanned::default() };
+        let in_namespace = self.in_namespace(filter).await?;
         for question in predicate::paths(filter) {
-            let answer: Answer<Path> = self.newest(&table, question, filter.limit).await?;
+            let (rows, scanned) =
+                current(&self.ctx, &table, question).map_err(read_error::<Path>)?;
+            let rows = only(rows, in_namespace.as_ref()).map_err(read_error::<Path>)?;
+            let answer: Answer<Path> = newest(rows, scanned, filter.limit).await?;
             found.rows.extend(answer.rows);
             found.is_cut |= answer.is_cut;
             found.scanned.files = found.scanned.files.max(answer.scanned.files);
@@ -88,13 +92,16 @@ impl Reader {
         filter: &AmbiguousFilter,
     ) -> Result<Answer<Ambiguous>, QueryError> {
         let table = self.pin(tables::spec::<Ambiguous>()).await?;
-        self.newest(&table, predicate::ambiguous(filter), filter.limit).await
+        let (rows, scanned) = current(&self.ctx, &table, predicate::ambiguous(filter))
+            .map_err(read_error::<Ambiguous>)?;
+        newest(rows, scanned, filter.limit).await
     }
 
-    /// The hops of one path, in order.
+    /// The hops of one path, in order. None where nobody has written the table: the path row has
+    /// what is needed to draw a line.
     ///
     /// # Errors
-    /// When there is no `hop` table, or it cannot be read.
+    /// When the table is there and cannot be read.
     pub async fn hops_of(&self, path: &Path) -> Result<Vec<Hop>, QueryError> {
         self.of_path(path, &[col("position").sort(true, false)]).await
     }
@@ -102,33 +109,32 @@ impl Reader {
     /// What is undecided about one path, in order of time.
     ///
     /// # Errors
-    /// When there is no `ambiguous` table, or it cannot be read.
+    /// When the table is there and cannot be read.
     pub async fn ambiguous_of(&self, path: &Path) -> Result<Vec<Ambiguous>, QueryError> {
         let order = [col("start_ns").sort(true, false), col("segment").sort(true, false)];
         self.of_path(path, &order).await
     }
 
     async fn of_path<R: Row>(&self, path: &Path, order: &[SortExpr]) -> Result<Vec<R>, QueryError> {
-        let table = self.pin(tables::spec::<R>()).await?;
+        let Some(table) = self.pin_existing(tables::spec::<R>()).await? else {
+            return Ok(Vec::new());
+        };
         let question = predicate::of_path(&path.path_id, path.win);
         let (rows, _) = current(&self.ctx, &table, question).map_err(read_error::<R>)?;
         collect(rows.sort(order.to_vec()), ROWS_OF_PATH_MAX).await
     }
 
-    async fn newest<R: Row>(
-        &self,
-        table: &Pinned,
-        question: Question,
-        limit: usize,
-    ) -> Result<Answer<R>, QueryError> {
-        let (rows, scanned) = current(&self.ctx, table, question).map_err(read_error::<R>)?;
-        let newest_first =
-            vec![col("start_ns").sort(false, false), col("path_id").sort(true, false)];
-        // One row more than asked for tells whether there are more.
-        let mut rows: Vec<R> = collect(rows.sort(newest_first), limit.saturating_add(1)).await?;
-        let is_cut = rows.len() > limit;
-        rows.truncate(limit);
-        Ok(Answer { rows, is_cut, scanned })
+    /// Hops to the Service that is asked for, where its namespace matters.
+    async fn in_namespace(&self, filter: &PathFilter) -> Result<Option<DataFrame>, QueryError> {
+        let service = filter.service.as_ref();
+        let Some((service, namespace)) = service.and_then(|s| Some((s, s.namespace.as_deref()?)))
+        else {
+            return Ok(None);
+        };
+        let hops = self.pin(tables::spec::<Hop>()).await?;
+        let question = predicate::hops_to(namespace, &service.name, filter.started);
+        let (rows, _) = current(&self.ctx, &hops, question).map_err(read_error::<Hop>)?;
+        Ok(Some(rows))
     }
 
     /// The files of a table as they are now.
@@ -148,6 +154,26 @@ impl Reader {
         self.ctx.register_object_store(folder.as_ref(), table.object_store());
         Ok(Some(Pinned { spec, folder, version: snapshot.version, files: snapshot.files }))
     }
+}
+
+async fn newest<R: Row>(
+    rows: DataFrame,
+    scanned: Scanned,
+    limit: usize,
+) -> Result<Answer<R>, QueryError> {
+    let newest_first = vec![col("start_ns").sort(false, false), col("path_id").sort(true, false)];
+    // One row more than asked for tells whether there are more.
+    let mut rows: Vec<R> = collect(rows.sort(newest_first), limit.saturating_add(1)).await?;
+    let is_cut = rows.len() > limit;
+    rows.truncate(limit);
+    Ok(Answer { rows, is_cut, scanned })
+}
+
+/// Paths that have one of these hops, if it matters.
+fn only(paths: DataFrame, hops: Option<&DataFrame>) -> Planned<DataFrame> {
+    let Some(hops) = hops else { return Ok(paths) };
+    let theirs = hops.clone().select(vec![col("path_id").alias("hop_path_id")])?;
+    paths.join(theirs, JoinType::LeftSemi, &["path_id"], &["hop_path_id"], None)
 }
 
 /// Runs a plan and decodes at most `limit` rows of it.

@@ -125,14 +125,39 @@ async fn every_filter_must_hold() {
     ];
     tables.write(NOON_S, "F", &rows).await;
     let all = PathFilter::default;
-    check(&tables, PathFilter { service: Some("cart".into()), ..all() }, &[1]).await;
+    check(&tables, PathFilter { service: Some("cart".parse().unwrap()), ..all() }, &[1]).await;
     check(&tables, PathFilter { pod: Some("cart-0".into()), ..all() }, &[2]).await;
     check(&tables, PathFilter { pod: Some("cart".into()), ..all() }, &[]).await;
     check(&tables, PathFilter { status: Some("5xx".parse().unwrap()), ..all() }, &[1, 2]).await;
     check(&tables, PathFilter { status: Some("503".parse().unwrap()), ..all() }, &[2]).await;
     check(&tables, PathFilter { verdict: Some("partial".parse().unwrap()), ..all() }, &[3]).await;
-    let both = PathFilter { service: Some("cart".into()), pod: Some("cart-0".into()), ..all() };
+    let both =
+        PathFilter { service: Some("cart".parse().unwrap()), pod: Some("cart-0".into()), ..all() };
     check(&tables, both, &[]).await;
+}
+
+#[tokio::test]
+async fn a_service_can_be_asked_for_with_its_namespace() {
+    let mut tables = Tables::new();
+    let cart = |id| Path { services: vec!["cart".into()], ..path(NOON_S, "F", id) };
+    let hop = |id: u128, namespace: &str| Hop {
+        hour: tables::hour_of_ns(NOON_S * SECOND),
+        win: NOON_S,
+        stage: "F".into(),
+        path_id: format!("{id:032x}"),
+        service: Some("cart".into()),
+        service_namespace: Some(namespace.into()),
+        ..Hop::default()
+    };
+    tables.write(NOON_S, "F", &[cart(1), cart(2)]).await;
+    tables.write(NOON_S, "F", &[hop(1, "shop"), hop(1, "shop"), hop(2, "other")]).await;
+    let of = |service: &str| PathFilter {
+        service: Some(service.parse().unwrap()),
+        ..PathFilter::default()
+    };
+    check(&tables, of("cart"), &[1, 2]).await;
+    check(&tables, of("shop/cart"), &[1]).await;
+    check(&tables, of("none/cart"), &[]).await;
 }
 
 #[tokio::test]
