@@ -28,6 +28,7 @@ OWN_PORTS = (
     constants.AGENT_PORT,
     constants.SYSLOG_PORT,
 )
+AGENT_STARTED = "agent::run: started"
 COLLECTOR, CORRELATOR = "collector", "correlator"
 
 
@@ -69,23 +70,22 @@ class Product:
         return dict(self._processes)
 
     def start(self) -> None:
-        """Starts the collector, then the agents, then the correlator; waits for each."""
+        """Starts the collector, and when that listens the rest; waits for all of it."""
         self.restart(COLLECTOR)
-        for node in constants.NODE_IPS:
-            self.restart(agent_name(node))
+        others = [agent_name(node) for node in constants.NODE_IPS]
         if self.settings.correlate:
-            self.restart(CORRELATOR)
+            others.append(CORRELATOR)
+        # The kernel verifies the programs of both agents at the same time.
+        for process in [self._spawn(name) for name in others]:
+            self._wait_ready(process)
 
     def restart(self, name: str) -> Process:
         """Starts a process that does not run (yet, or any more) and waits until it is ready."""
         earlier = self._processes.get(name)
         if earlier is not None and earlier.running:
             raise RuntimeError(f"{name} is still running")
-        namespace, argv = self._command(name)
-        process = spawn_in_netns(name, argv, namespace, self._logs)
-        self._processes[name] = process
-        if name == COLLECTOR:
-            self._wait_collector(process)
+        process = self._spawn(name)
+        self._wait_ready(process)
         return process
 
     def kill9(self, name: str) -> None:
@@ -110,6 +110,13 @@ class Product:
         """Fails with the end of the log of a process that has ended by itself."""
         for process in self._processes.values():
             process.require_running()
+
+    def _spawn(self, name: str) -> Process:
+        namespace, argv = self._command(name)
+        process = spawn_in_netns(name, argv, namespace, self._logs)
+        self._processes[name] = process
+        self._said_before[name] = process.log_text().count(READY_WORDS[name_kind(name)])
+        return process
 
     def _command(self, name: str) -> tuple[str, list[str]]:
         if name == COLLECTOR:
@@ -164,6 +171,20 @@ class Product:
             "--settle", self.settings.settle,
             *self.settings.correlator_flags,
         ]  # fmt: skip
+
+    def _lives_in_log(self, name: str) -> int:
+        """How often the log says that its programs were attached; restarts append to it."""
+        log = self._logs / f"{name}.log"
+        return log.read_text(errors="replace").count(AGENT_STARTED) if log.exists() else 0
+
+    def _wait_agent(self, process: Process, earlier_lives: int) -> None:
+        """What happens before its programs are attached is not covered."""
+
+        def attached() -> bool:
+            process.require_running()
+            return self._lives_in_log(process.name) > earlier_lives
+
+        until(f"the agent attached its programs (see {process.log})", attached, READY_SECONDS)
 
     def _wait_collector(self, process: Process) -> None:
         ports = (constants.OTLP_GRPC_PORT, constants.OTLP_HTTP_PORT, constants.AGENT_PORT)
