@@ -187,3 +187,18 @@ async fn asking_changes_nothing_in_the_folder() {
     check(folder.path(), &["path", FINAL], 0);
     assert_eq!(files(folder.path()), before);
 }
+
+/// The help is a contract: scripts and people rely on flags and exit codes. `UPDATE_GOLDEN=1` writes
+/// the files anew.
+#[test]
+fn help_is_as_written_down() {
+    for verb in ["path", "paths", "ambiguous", "doctor"] {
+        let output = throughline(std::path::Path::new("unused"), &[verb, "--help"]);
+        let help = String::from_utf8(output.stdout).unwrap();
+        let file = format!("{}/tests/help/{verb}.txt", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&file, &help).unwrap();
+        }
+        assert_eq!(help, std::fs::read_to_string(&file).unwrap_or_default(), "{verb}.txt");
+    }
+}
