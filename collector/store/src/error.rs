@@ -9,6 +9,8 @@ pub enum StoreError {
     Open { uri: String, source: Source },
     #[error("create table {table}")]
     Create { table: String, source: Source },
+    #[error("add new columns to table {table}")]
+    Widen { table: String, source: Source },
     #[error("read the log of table {table}")]
     Log { table: String, source: Source },
     #[error("commit to table {table}: {attempts} attempts failed, the last at version {version}")]

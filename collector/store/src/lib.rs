@@ -22,11 +22,13 @@ mod error;
 mod faults;
 mod file;
 mod log;
+mod maintain;
 mod read;
 mod stage;
 mod statistics;
 mod store;
 mod table;
+mod widen;
 
 pub use error::StoreError;
 pub use file::{FileRef, Range, StagedFile};

@@ -10,7 +10,7 @@ use tables::TableSpec;
 use tokio::sync::Mutex;
 
 use crate::table::Table;
-use crate::{StoreError, create};
+use crate::{StoreError, create, widen};
 
 /// Handles of one store are shared: a table has one committer in a process.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ impl Store {
         &self.root
     }
 
-    /// The table of this specification, created when missing.
+    /// The table of this specification, created when missing, and given the columns it lacks.
     ///
     /// # Errors
     /// When the table can neither be read nor created.
@@ -50,7 +50,9 @@ impl Store {
             .map_err(|e| StoreError::Open { uri: uri.clone(), source: Box::new(e) })?;
         let log_store = logstore_for(&url, StorageConfig::default())
             .map_err(|e| StoreError::Open { uri, source: Box::new(e) })?;
-        if !is_table(spec, &log_store).await? {
+        if is_table(spec, &log_store).await? {
+            widen::widen(spec, &log_store).await?;
+        } else {
             create::create(spec, &log_store).await?;
         }
         let table = Table::load(spec.clone(), log_store).await?;

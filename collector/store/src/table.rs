@@ -12,6 +12,7 @@ use crate::StoreError;
 use crate::commit::{self, Change};
 use crate::file::{FileRef, StagedFile};
 use crate::log::{self, Failure, Log};
+use crate::maintain;
 
 /// How far a writer has come: at `version` everything up to it is in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,42 +176,21 @@ impl Table {
         Ok(versions)
     }
 
-    /// The `userMetadata` of the newest commit that moved this writer's progress, as long as its
-    /// entry is in the log.
-    ///
-    /// # Errors
-    /// When the log can't be read.
-    pub async fn metadata_of(&self, app_id: &str) -> Result<Option<String>, StoreError> {
-        let newest = self.snapshot().await?.version;
-        for version in (0..=newest).rev() {
-            let Some(actions) = self.actions(version).await.map_err(|e| self.log_error(e))? else {
-                return Ok(None);
-            };
-            let is_writer =
-                actions.iter().any(|a| matches!(a, Action::Txn(txn) if txn.app_id == app_id));
-            if is_writer {
-                return Ok(actions.into_iter().find_map(|action| match action {
-                    Action::CommitInfo(info) => info.user_metadata,
-                    _ => None,
-                }));
-            }
-        }
-        Ok(None)
-    }
-
     pub(crate) fn log_store(&self) -> &LogStoreRef {
         &self.shared.log_store
     }
 
     async fn commit(&self, change: Change) -> Result<Commit, StoreError> {
-        let mut log = self.shared.log.lock().await;
-        commit::commit(&self.shared.log_store, &mut log, &change).await.map_err(|e| {
-            StoreError::Commit {
-                table: self.shared.spec.name.to_owned(),
-                attempts: e.attempts,
-                version: e.version,
-                source: e.source,
-            }
+        let Shared { spec, log_store, log } = self.shared.as_ref();
+        let outcome = commit::commit(log_store, &mut *log.lock().await, &change).await;
+        if let Ok(Commit::Committed { version }) = outcome {
+            maintain::after_commit(log_store, spec.name, version);
+        }
+        outcome.map_err(|e| StoreError::Commit {
+            table: spec.name.to_owned(),
+            attempts: e.attempts,
+            version: e.version,
+            source: e.source,
         })
     }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use serde_json::Value;
 use store::{Commit, Progress, Store, Table};
-use tables::{Exchange, Origin};
+use tables::{Exchange, Origin, TableSpec};
 
 const SECOND: i64 = 1_000_000_000;
 const NOON: i64 = 1_795_262_400 * SECOND;
@@ -185,24 +187,88 @@ async fn swap_replaces_in_one_version_and_keeps_what_is_on_both_sides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_of_a_writer_is_that_of_its_newest_commit() {
-    let folder = tempfile::tempdir().unwrap();
-    let table = open(folder.path()).await;
-    for version in 1..3 {
-        let progress = Progress::new("job/F", version).with_metadata(format!("m{version}"));
-        table.append(Vec::new(), progress).await.unwrap();
-    }
-    append(&table, 0..1).await;
-    assert_eq!(table.metadata_of("job/F").await.unwrap().as_deref(), Some("m2"));
-    assert_eq!(table.metadata_of("job/P").await.unwrap(), None);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn table_that_nobody_wrote_is_absent_and_stays_so() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().to_str().unwrap()).await.unwrap();
     assert!(store.existing(&tables::spec::<Exchange>()).await.unwrap().is_none());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn table_of_an_older_release_gets_the_columns_that_came_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let older = without_column("process");
+    let store = Store::open(folder.path().to_str().unwrap()).await.unwrap();
+    let table = store.table(&older).await.unwrap();
+    let staged = table.stage(&[in_schema(&older, &rows(0..2))], "old").await.unwrap();
+    table.append(vec![staged], Progress::new("old", 1)).await.unwrap();
+
+    let table = open(folder.path()).await;
+    let columns = |version: &str| {
+        let entries = entries(folder.path());
+        let metadata = entries[version].iter().find_map(|line| line.get("metaData")).unwrap();
+        let schema = metadata["schemaString"].as_str().unwrap();
+        serde_json::from_str::<Value>(schema).unwrap()["fields"].as_array().unwrap().clone()
+    };
+    let (before, after) =
+        (columns("00000000000000000000.json"), columns("00000000000000000002.json"));
+    assert_eq!(after[..before.len()], before);
+    assert_eq!(after.len(), before.len() + 1);
+    assert_eq!(
+        (&after[before.len()]["name"], &after[before.len()]["nullable"]),
+        (&"process".into(), &true.into())
+    );
+    assert_eq!(append(&table, 2..4).await, Commit::Committed { version: 3 });
+    assert_eq!(open(folder.path()).await.snapshot().await.unwrap().version, 3, "added once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nullable_column_that_an_old_file_lacks_is_null() {
+    let folder = tempfile::tempdir().unwrap();
+    let older = without_column("pod_uid");
+    let store = Store::open(folder.path().to_str().unwrap()).await.unwrap();
+    let table = store.table(&older).await.unwrap();
+    let staged = table.stage(&[in_schema(&older, &rows(0..2))], "old").await.unwrap();
+    table.append(vec![staged], Progress::new("old", 1)).await.unwrap();
+    assert_eq!(read(&open(folder.path()).await).await, rows(0..2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoint_is_written_now_and_then_and_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = open(folder.path()).await;
+    append(&table, 0..5).await;
+    for version in 1..260 {
+        table.append(Vec::new(), Progress::new("other", version)).await.unwrap();
+    }
+    let hint = folder.path().join("raw_exchange/_delta_log/_last_checkpoint");
+    for _ in 0..500 {
+        if hint.exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let hint: Value = serde_json::from_str(&std::fs::read_to_string(hint).unwrap()).unwrap();
+    assert_eq!(hint["version"], 256);
+    let anew = open(folder.path()).await;
+    assert_eq!(anew.snapshot().await.unwrap().files, table.snapshot().await.unwrap().files);
+    assert_eq!(anew.progress("other").await.unwrap(), Some(259));
+    assert_eq!(anew.progress("collector-1").await.unwrap(), Some(5));
+    assert_eq!(read(&anew).await, rows(0..5));
+}
+
+/// The table as a release without this column had it.
+fn without_column(name: &str) -> TableSpec {
+    let spec = tables::spec::<Exchange>();
+    let kept: Vec<_> = spec.schema.fields().iter().filter(|f| f.name() != name).cloned().collect();
+    TableSpec { schema: Arc::new(arrow::datatypes::Schema::new(kept)), ..spec }
+}
+
+fn in_schema(spec: &TableSpec, rows: &[Exchange]) -> RecordBatch {
+    let batch = tables::to_batch(rows);
+    let columns = spec.schema.fields().iter();
+    let columns = columns.map(|f| batch.column_by_name(f.name()).unwrap().clone()).collect();
+    RecordBatch::try_new(spec.schema.clone(), columns).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
