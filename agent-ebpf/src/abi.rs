@@ -6,7 +6,7 @@
 use core::mem::size_of;
 
 /// Raised with every change of a layout in this file. Every record carries it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Stands in the offset table for a field that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -40,13 +40,18 @@ pub mod failure {
 
 /// TCP states as the kernel numbers them (`include/net/tcp_states.h`, stable since Linux 2.2).
 pub mod state {
+    /// No socket at all.
+    pub const NONE: u8 = 0;
     pub const ESTABLISHED: u8 = 1;
     pub const SYN_SENT: u8 = 2;
     pub const SYN_RECV: u8 = 3;
     pub const FIN_WAIT1: u8 = 4;
     pub const FIN_WAIT2: u8 = 5;
+    pub const TIME_WAIT: u8 = 6;
     pub const CLOSE: u8 = 7;
     pub const CLOSE_WAIT: u8 = 8;
+    pub const LISTEN: u8 = 10;
+    pub const NEW_SYN_RECV: u8 = 12;
 }
 
 /// Indices of the per-CPU counters.
@@ -64,7 +69,9 @@ pub mod counter {
     pub const RESYNCHRONISED: u32 = 6;
     /// Kernel memory that could not be read.
     pub const UNREADABLE: u32 = 7;
-    pub const COUNT: u32 = 8;
+    /// Calls that gave way to another call on the same socket; the next one accounts for both.
+    pub const CONTENDED: u32 = 8;
+    pub const COUNT: u32 = 9;
 }
 
 /// A type for which every bit pattern is a value.
@@ -230,7 +237,7 @@ pub struct FailureEvent {
 
 /// What is kept for each connection between calls: the value of the socket map.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Socket {
     pub owner: Owner,
     pub tuple: Tuple,
@@ -242,9 +249,11 @@ pub struct Socket {
     /// Sequence numbers up to which bytes were accounted for, each way.
     pub sent_seq: u32,
     pub received_seq: u32,
+    /// Not 0 while a call is being accounted for: a copy that user space took then may be half old.
+    pub lock: u32,
     pub role: u8,
     pub phase: u8,
-    pub padding: [u8; 6],
+    pub padding: [u8; 2],
 }
 
 // SAFETY: `repr(C)`, integers and byte arrays only; the assertions below exclude hidden padding.
@@ -267,7 +276,7 @@ const _: () = assert!(size_of::<ConnectionEvent>() == 8 + 8 + 8 + 16 + 8 + 40 + 
 const _: () = assert!(size_of::<NatEvent>() == 8 + 3 * 8 + 4 * 16 + 4 * 2 + 2 + 1 + 5);
 const _: () = assert!(size_of::<ExchangeEvent>() == 8 + 8 + 16 + 8 + 40 + 64 + 8);
 const _: () = assert!(size_of::<FailureEvent>() == 8 + 8 + 16 + 40 + 4 + 4 + 8);
-const _: () = assert!(size_of::<Socket>() == 16 + 40 + 3 * 8 + 64 + 2 * 4 + 8);
+const _: () = assert!(size_of::<Socket>() == 16 + 40 + 3 * 8 + 64 + 3 * 4 + 4);
 
 #[cfg(test)]
 mod tests {

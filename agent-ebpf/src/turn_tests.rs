@@ -1,7 +1,6 @@
 //! Transcripts of calls on one socket and the exchanges that they make.
 
 use super::*;
-use crate::abi::{Owner, Tuple};
 
 const CLIENT_START: u32 = 1_000;
 const SERVER_START: u32 = u32::MAX - 20;
@@ -18,19 +17,7 @@ struct End {
 }
 
 fn socket(role: u8, sent_seq: u32, received_seq: u32, phase: u8) -> Socket {
-    Socket {
-        owner: Owner::default(),
-        tuple: Tuple::default(),
-        opened_ns: 1,
-        bytes_sent: 0,
-        bytes_received: 0,
-        turn: Turn::default(),
-        sent_seq,
-        received_seq,
-        role,
-        phase,
-        padding: [0; 6],
-    }
+    Socket { opened_ns: 1, sent_seq, received_seq, role, phase, ..Socket::default() }
 }
 
 impl End {

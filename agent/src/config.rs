@@ -57,6 +57,19 @@ pub struct Settings {
     pub memory_max: Option<String>,
 }
 
+const SETTINGS: &[&str] = &[
+    "node",
+    "collector",
+    "cgroup_root",
+    "exclude",
+    "programs",
+    "heartbeat_interval",
+    "active_timeout",
+    "sweep",
+    "conntrack_interval",
+    "memory_max",
+];
+
 /// What the agent runs by.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -89,8 +102,9 @@ pub fn gather(file: Option<&Path>, flags: &Settings) -> Result<Settings, Mistake
         }
         figment = figment.merge(Toml::file(file));
     }
+    // The prefix is shared with the other binaries: names that are not the agent's are not mistakes.
     let environment = Env::prefixed("THROUGHLINE_")
-        .ignore(&["log"])
+        .only(SETTINGS)
         .map(|name| name.as_str().replace('_', "-").to_lowercase().into());
     figment
         .merge(environment)

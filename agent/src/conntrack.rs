@@ -105,6 +105,14 @@ fn tuple(local: (IpAddr, u16), remote: (IpAddr, u16)) -> Tuple {
     }
 }
 
+/// Can the table be read here?
+///
+/// # Errors
+/// As [`dump`].
+pub fn probe() -> Result<(), ConntrackError> {
+    dump().map(|_| ())
+}
+
 /// All TCP entries, IPv4 and IPv6. Blocks for as long as the kernel takes.
 ///
 /// # Errors

@@ -10,17 +10,19 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use agent_ebpf::abi::{Plain, Socket, Tuple, counter};
 use agent_ebpf::field::COUNT;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::BtfTracePoint;
+use aya::programs::{BtfTracePoint, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 use tokio::io::unix::AsyncFd;
 
-use crate::manifest::{CGROUP, FEATURES, Feature, Line, Manifest};
+use crate::conntrack;
+use crate::manifest::{CGROUP, FEATURES, Feature, Line, Manifest, cgroup_line, conntrack_line};
 use crate::offsets::{Offsets, OffsetsError};
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -55,28 +57,33 @@ pub enum KernelError {
 /// The loaded programs and their maps.
 pub struct Kernel {
     /// Programs stay attached as long as this lives.
-    _programs: Ebpf,
+    programs: Ebpf,
     events: AsyncFd<RingBuf<MapData>>,
     sockets: HashMap<MapData, u64, [u8; size_of::<Socket>()]>,
     seeds: HashMap<MapData, [u8; size_of::<Tuple>()], u8>,
     counters: PerCpuArray<MapData, u64>,
-    pub offsets: Offsets,
+    pub offsets: Arc<Offsets>,
     pub manifest: Manifest,
     pub programs_digest: String,
 }
 
 /// Counts since the programs were loaded, over all CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters([u64; counter::COUNT as usize]);
+pub struct Counters {
+    by_index: [u64; counter::COUNT as usize],
+    /// Times that the kernel left a program out, because it was running on that CPU already.
+    missed: u64,
+}
 
 impl Counters {
     pub fn get(&self, index: u32) -> u64 {
-        self.0.get(index as usize).copied().unwrap_or(0)
+        self.by_index.get(index as usize).copied().unwrap_or(0)
     }
 
-    /// Records and sockets for which there was no room.
+    /// Records and sockets for which there was no room, and events for which no program ran.
     pub fn lost(&self) -> u64 {
-        (counter::LOST_CONNECTION..=counter::LOST_SOCKET).map(|index| self.get(index)).sum()
+        let no_room = counter::LOST_CONNECTION..=counter::LOST_SOCKET;
+        self.missed + no_room.map(|index| self.get(index)).sum::<u64>()
     }
 }
 
@@ -88,8 +95,8 @@ impl Kernel {
     /// runtime, which watches the ring buffer.
     pub fn load(programs: &Path) -> Result<Self, KernelError> {
         let vmlinux = fs::read(BTF).map_err(KernelError::NoBtf)?;
-        let conntrack = fs::read(BTF_CONNTRACK).ok();
-        let offsets = Offsets::resolve(&vmlinux, conntrack.as_deref())?;
+        let module = fs::read(BTF_CONNTRACK).ok();
+        let offsets = Offsets::resolve(&vmlinux, module.as_deref())?;
         let object = fs::read(programs)
             .map_err(|source| KernelError::Programs { path: programs.to_owned(), source })?;
         let table: &[u32; COUNT] = offsets.table();
@@ -97,7 +104,8 @@ impl Kernel {
             .override_global("OFFSETS", table.as_slice(), true)
             .load(&object)
             .map_err(|error| KernelError::Maps(chain(&error)))?;
-        let lines = attach_all(&mut ebpf, &offsets);
+        let mut lines = attach_all(&mut ebpf, &offsets);
+        lines.push(conntrack_line(conntrack::probe().err().map(|error| chain(&error))));
         let manifest = Manifest { lines, kernel: release() };
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(in_map("EVENTS"))?;
         Ok(Self {
@@ -106,8 +114,8 @@ impl Kernel {
             seeds: HashMap::try_from(take(&mut ebpf, "SEEDS")?).map_err(in_map("SEEDS"))?,
             counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
                 .map_err(in_map("COUNTERS"))?,
-            _programs: ebpf,
-            offsets,
+            programs: ebpf,
+            offsets: Arc::new(offsets),
             manifest,
             programs_digest: blake3::hash(&object).to_hex().to_string(),
         })
@@ -161,13 +169,24 @@ impl Kernel {
     }
 
     pub fn counters(&self) -> Counters {
-        let mut sums = Counters::default();
-        for (index, sum) in (0..counter::COUNT).zip(&mut sums.0) {
+        let mut sums = Counters { missed: self.missed(), ..Counters::default() };
+        for (index, sum) in (0..counter::COUNT).zip(&mut sums.by_index) {
             if let Ok(values) = self.counters.get(&index, 0) {
                 *sum = values.iter().sum();
             }
         }
         sums
+    }
+
+    /// The kernel counts these for each program and tells them in the descriptor's text.
+    fn missed(&self) -> u64 {
+        let count = |(_, program): (&str, &Program)| {
+            let descriptor = program.fd().ok()?.as_fd().as_raw_fd();
+            let text = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+            let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+            line.trim().parse::<u64>().ok()
+        };
+        self.programs.programs().filter_map(count).sum()
     }
 }
 
@@ -187,13 +206,7 @@ fn attach_all(ebpf: &mut Ebpf, offsets: &Offsets) -> Vec<Line> {
         .iter()
         .map(|feature| line(feature, attach(ebpf, &btf, offsets, feature)))
         .collect();
-    lines.push(Line {
-        feature: "cgroup",
-        loaded: offsets.first_missing(CGROUP).is_none(),
-        reason: offsets.first_missing(CGROUP).map(ToString::to_string),
-        lost: "pods of sockets whose network namespace is not known yet",
-        base: false,
-    });
+    lines.push(cgroup_line(offsets.first_missing(CGROUP).map(ToString::to_string)));
     lines
 }
 

@@ -97,6 +97,28 @@ pub const FEATURES: &[Feature] = &[
 /// Fields that refine a feature and do not carry it; a program does without them.
 pub const CGROUP: &[Field] = &[Field::SockCgroup, Field::CgroupNode, Field::NodeId];
 
+/// The line of the connection tracking dump, which is no program.
+pub fn conntrack_line(refusal: Option<String>) -> Line {
+    Line {
+        feature: "conntrack_dump",
+        loaded: refusal.is_none(),
+        reason: refusal,
+        lost: "translations and roles of connections that are older than the agent",
+        base: false,
+    }
+}
+
+/// The line of what refines attribution: a kernel without these fields still tells namespaces.
+pub fn cgroup_line(missing: Option<String>) -> Line {
+    Line {
+        feature: "cgroup",
+        loaded: missing.is_none(),
+        reason: missing,
+        lost: "pods of sockets whose network namespace is not known yet",
+        base: false,
+    }
+}
+
 /// One line of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -128,10 +150,6 @@ impl Manifest {
 
     pub fn base_tier_loaded(&self) -> bool {
         self.lines.iter().all(|line| line.loaded || !line.base)
-    }
-
-    pub fn has(&self, feature: &str) -> bool {
-        self.lines.iter().any(|line| line.feature == feature && line.loaded)
     }
 
     pub fn records(&self, at_ns: u64) -> Vec<wire::Record> {

@@ -122,7 +122,7 @@ impl Observer {
         if live && socket.role != role::UNKNOWN {
             out.push(record::live_connection(cookie, socket, now_ns, owner.clone()));
         }
-        if quiet && read_again().as_ref() == Some(socket) {
+        if quiet && socket.lock == 0 && read_again().as_ref() == Some(socket) {
             out.push(record::quiet_exchange(cookie, socket, owner));
             self.quiet.shipped(cookie, socket);
         }

@@ -80,17 +80,10 @@ mod tests {
 
     fn socket(phase: u8, end_ns: u64) -> Socket {
         Socket {
-            owner: Owner::default(),
-            tuple: Tuple::default(),
-            opened_ns: 0,
-            bytes_sent: 0,
-            bytes_received: 0,
             turn: Turn { tcp_seq_request: 7, start_ns: 1, end_ns, ..Turn::default() },
-            sent_seq: 0,
-            received_seq: 0,
             role: role::SERVER,
             phase,
-            padding: [0; 6],
+            ..Socket::default()
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_ebpf::abi::{Tuple, counter};
@@ -136,7 +137,7 @@ impl Agent {
         self.ship()?;
         loop {
             let Self { kernel, observer, fresh, .. } = self;
-            let offsets = kernel.offsets.clone();
+            let offsets = Arc::clone(&kernel.offsets);
             tokio::select! {
                 biased;
                 () = &mut stop => return self.stop(),
@@ -174,7 +175,7 @@ impl Agent {
         });
         observer.end_walk(now_ns, fresh);
         // A turn that ended during the walk is in the ring buffer, and read before the heartbeat.
-        let offsets = kernel.offsets.clone();
+        let offsets = Arc::clone(&kernel.offsets);
         let count = kernel.drain(DRAIN_SWEEP, |bytes| observer.event(bytes, &offsets, fresh));
         (count < DRAIN_SWEEP).then_some(silent_until_ns)
     }
@@ -210,6 +211,7 @@ impl Agent {
             lost_user = heartbeat.lost_user,
             role_unknown = counters.get(counter::ROLE_UNKNOWN),
             resynchronised = counters.get(counter::RESYNCHRONISED),
+            contended = counters.get(counter::CONTENDED),
             unreadable = counters.get(counter::UNREADABLE),
             skipped = ?self.observer.skipped(),
             "heartbeat"

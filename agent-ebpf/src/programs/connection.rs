@@ -13,6 +13,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 
 use super::exchange::emit_exchange;
 use crate::clock::now_ns;
+use crate::lock;
 use crate::loss::{count, emit, readable};
 use crate::maps::SOCKETS;
 use crate::memory::read;
@@ -58,14 +59,12 @@ fn opened(sock: *mut core::ffi::c_void, before: u8) {
         owner,
         tuple,
         opened_ns: now,
-        bytes_sent: 0,
-        bytes_received: 0,
         turn: Turn { ordinal: if from_start { 0 } else { ORDINAL_UNKNOWN }, ..Turn::default() },
         sent_seq: read(address, Field::TcpWriteSeq).unwrap_or(0),
         received_seq: read(address, Field::TcpCopiedSeq).unwrap_or(0),
         role,
         phase: if from_start { phase::IDLE } else { phase::UNSYNCHRONISED },
-        padding: [0; 6],
+        ..Socket::default()
     };
     if SOCKETS.insert(cookie, entry, 0).is_err() {
         count(counter::LOST_SOCKET);
@@ -81,6 +80,7 @@ fn closed(sock: *mut core::ffi::c_void, before: u8) {
     let now = now_ns();
     let change = Change { at_ns: now, before, after: state::CLOSE };
     if let Some(entry) = SOCKETS.get_ptr(cookie) {
+        lock::wait(entry);
         // SAFETY: the map's entry stays readable during this program.
         let entry = unsafe { &*entry };
         if entry.has_turn() {
@@ -99,7 +99,7 @@ fn closed(sock: *mut core::ffi::c_void, before: u8) {
         return;
     }
     // A listener that closes is no connection.
-    if before == LISTEN {
+    if before == state::LISTEN {
         return;
     }
     let Some(tuple) = readable(socket::tuple(address)) else {
@@ -111,8 +111,6 @@ fn closed(sock: *mut core::ffi::c_void, before: u8) {
     let role = if before == state::SYN_SENT { role::CLIENT } else { role::UNKNOWN };
     emit_connection(address, cookie, &change, role, 0, &socket::owner(address), &tuple);
 }
-
-const LISTEN: u8 = 10;
 
 struct Change {
     at_ns: u64,

@@ -5,14 +5,16 @@
 
 use core::mem::MaybeUninit;
 
-use agent_ebpf::abi::{ExchangeEvent, Header, Socket, Turn, counter, ended_by, kind};
+use agent_ebpf::abi::{ExchangeEvent, Header, Socket, counter, ended_by, kind};
 use agent_ebpf::field::Field;
 use agent_ebpf::turn::{Call, Direction, Outcome};
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::clock::now_ns;
+use crate::lock;
 use crate::loss::{count, emit, readable};
 use crate::maps::{SEEDS, SOCKETS};
 use crate::memory::read;
@@ -47,10 +49,12 @@ fn follow(ctx: &BtfTracePointContext, direction: Direction) {
     };
     let cookie = socket::cookie(sock);
     match SOCKETS.get_ptr_mut(cookie) {
-        // SAFETY: the map's entry stays valid during this program. Two calls on one socket that
-        // end at the same moment on two CPUs may interleave; every position is taken from the
-        // socket again at the next call.
-        Some(entry) => observe(unsafe { &mut *entry }, cookie, &call),
+        Some(entry) => {
+            let followed = lock::with(entry, |entry| observe(entry, cookie, &call));
+            if !followed {
+                count(counter::CONTENDED);
+            }
+        }
         None => join(sock as u64, cookie, &call),
     }
 }
@@ -92,21 +96,11 @@ fn join(sock: u64, cookie: u64, call: &Call) {
         count(counter::ROLE_UNKNOWN);
         return;
     };
-    let mut entry = Socket {
-        owner: socket::owner(sock),
-        tuple,
-        opened_ns: 0,
-        bytes_sent: 0,
-        bytes_received: 0,
-        turn: Turn::default(),
-        sent_seq: 0,
-        received_seq: 0,
-        role,
-        phase: 0,
-        padding: [0; 6],
-    };
+    let mut entry = Socket { owner: socket::owner(sock), tuple, role, ..Socket::default() };
     entry.join(call);
-    if SOCKETS.insert(cookie, entry, 0).is_err() {
+    // Another call may have joined the socket at the same time; then it is followed already.
+    let added = SOCKETS.insert(cookie, entry, u64::from(BPF_NOEXIST)).is_ok();
+    if !added && SOCKETS.get_ptr(cookie).is_none() {
         count(counter::LOST_SOCKET);
     }
 }

@@ -13,24 +13,26 @@ use crate::loss::{emit, readable};
 use crate::memory::{at, read};
 use crate::socket;
 
-/// The socket is missing when nobody listens; then the packet that was answered tells the tuple.
+/// Answering a packet, the kernel may have no socket, a listener, or a stub that has no tuple of
+/// its own; then the packet that is answered tells it. Aborting, it has a socket and no packet.
 #[btf_tracepoint]
 pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
     let sock = ctx.arg::<u64>(0);
     let skb = ctx.arg::<u64>(1);
-    let reason = ctx.arg::<u32>(2);
-    let what = What { failure: failure::RESET_SENT, reason };
-    if sock == 0 {
-        let _ = without_socket(skb, &what);
-    } else {
-        with_socket(sock, &what);
+    let what = What { failure: failure::RESET_SENT, reason: ctx.arg::<u32>(2) };
+    let state = read::<u8>(sock, Field::SockState).unwrap_or(0);
+    match state {
+        state::NONE | state::TIME_WAIT | state::LISTEN | state::NEW_SYN_RECV => {
+            let _ = by_packet(skb, sock, state, &what);
+        }
+        _ => by_socket(sock, &what),
     }
     0
 }
 
 #[btf_tracepoint]
 pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
-    with_socket(ctx.arg(0), &What { failure: failure::RESET_RECEIVED, reason: 0 });
+    by_socket(ctx.arg(0), &What { failure: failure::RESET_RECEIVED, reason: 0 });
     0
 }
 
@@ -38,7 +40,7 @@ pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
 pub fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     let sock = ctx.arg::<u64>(0);
     if read::<u8>(sock, Field::SockState) == Some(state::SYN_SENT) {
-        with_socket(sock, &What { failure: failure::SYN_RETRANSMIT, reason: 0 });
+        by_socket(sock, &What { failure: failure::SYN_RETRANSMIT, reason: 0 });
     }
     0
 }
@@ -49,9 +51,7 @@ struct What {
 }
 
 #[inline(always)]
-fn with_socket(sock: u64, what: &What) {
-    // A request socket has no `inet_sport`; only full sockets are followed, and a listener that
-    // answers with a reset has no remote end.
+fn by_socket(sock: u64, what: &What) {
     let Some(tuple) = readable(socket::tuple(sock)) else {
         return;
     };
@@ -60,7 +60,7 @@ fn with_socket(sock: u64, what: &What) {
 }
 
 #[inline(always)]
-fn without_socket(skb: u64, what: &What) -> Option<()> {
+fn by_packet(skb: u64, sock: u64, state: u8, what: &What) -> Option<()> {
     let head: u64 = read(skb, Field::SkbHead)?;
     let network: u16 = read(skb, Field::SkbNetworkHeader)?;
     let header = head + u64::from(network);
@@ -78,10 +78,14 @@ fn without_socket(skb: u64, what: &What) -> Option<()> {
             padding: [0; 4],
         }
     };
-    let device: u64 = read(skb, Field::SkbDevice)?;
-    let net: u64 = read(device, Field::DeviceNet)?;
+    let net: u64 = if state == state::NONE {
+        let device: u64 = read(skb, Field::SkbDevice)?;
+        read(device, Field::DeviceNet)?
+    } else {
+        read(sock, Field::SockNet)?
+    };
     let owner = Owner { netns_cookie: read(net, Field::NetCookie)?, cgroup_id: 0 };
-    emit_failure(&owner, &tuple, 0, what);
+    emit_failure(&owner, &tuple, state, what);
     Some(())
 }
 
