@@ -70,6 +70,10 @@ impl Ledger {
         self.connections_refused.fetch_add(1, Relaxed);
     }
 
+    pub fn connections_refused(&self) -> u64 {
+        self.connections_refused.load(Relaxed)
+    }
+
     pub fn damaged(&self, bytes: u64) {
         self.damaged_bytes.fetch_add(bytes, Relaxed);
     }
@@ -114,7 +118,7 @@ impl Ledger {
             duplicate = account.duplicate,
             committed = account.committed,
             datagrams_lost = self.datagrams_lost.load(Relaxed),
-            connections_refused = self.connections_refused.load(Relaxed),
+            connections_refused = self.connections_refused(),
             damaged_bytes = self.damaged_bytes.load(Relaxed),
             unknown_keys,
             unknown_values,

@@ -3,6 +3,7 @@
 //! Over a limit the sender is told to come back (HTTP 503, gRPC UNAVAILABLE) or is disconnected,
 //! and that is counted. Nothing here waits: a queue in front of a full house only hides it.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
 
 use crate::ledger::Ledger;
 
@@ -28,6 +30,9 @@ pub const CONNECTIONS_MAX: usize = 1_024;
 /// How long the body of a refused request is still read, so that a client that writes before it
 /// reads gets to see the answer, as in nginx's lingering close.
 pub const LINGER: Duration = Duration::from_secs(5);
+/// A connection without a byte from its other end for this long is closed: nobody there, or a slow
+/// loris. HTTP/2 is pinged every 30 s, so a live one is never this silent.
+pub const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 /// One whole request: body, decoding, and the wait for the disk.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -90,6 +95,7 @@ pub struct Listener {
 /// A connection that counts for as long as it is open.
 pub struct Connection {
     stream: TcpStream,
+    idle: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -101,7 +107,7 @@ impl Listener {
                     if let Ok(permit) = Arc::clone(&self.limits.connections).try_acquire_owned() {
                         // Answers are small and waited for. Failing to say so only costs time.
                         let _ = stream.set_nodelay(true);
-                        return (Connection { stream, _permit: permit }, peer);
+                        return (Connection::new(stream, permit), peer);
                     }
                     self.limits.ledger.connection_refused();
                 }
@@ -120,6 +126,10 @@ impl Listener {
 }
 
 impl Connection {
+    fn new(stream: TcpStream, permit: OwnedSemaphorePermit) -> Self {
+        Self { stream, idle: Box::pin(tokio::time::sleep(IDLE_MAX)), _permit: permit }
+    }
+
     pub fn peer(&self) -> io::Result<SocketAddr> {
         self.stream.peer_addr()
     }
@@ -131,7 +141,13 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            self.idle.as_mut().reset(Instant::now() + IDLE_MAX);
+        } else if self.idle.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 
@@ -155,7 +171,44 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_over_the_limit_is_closed_at_once_and_counted() {
+        let ledger = Arc::new(Ledger::default());
+        let limits = Limits::new(KIB, KIB, 1, Arc::clone(&ledger));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut listener = limits.listener(listener);
+        let address = listener.local_addr().unwrap();
+        let _first = TcpStream::connect(address).await.unwrap();
+        let (accepted, _) = listener.accept().await;
+        let accepting = tokio::spawn(async move { listener.accept().await.1 });
+        let mut second = TcpStream::connect(address).await.unwrap();
+        assert_eq!(second.read(&mut [0; 1]).await.unwrap(), 0);
+        assert_eq!(ledger.connections_refused(), 1);
+        drop(accepted);
+        let third = TcpStream::connect(address).await.unwrap();
+        assert_eq!(accepting.await.unwrap(), third.local_addr().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_ends_and_a_slow_one_does_not() {
+        let limits = Limits::new(KIB, KIB, 1, Arc::new(Ledger::default()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut listener = limits.listener(listener);
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut connection, _) = listener.accept().await;
+        let mut byte = [0; 1];
+        for _ in 0..2 {
+            tokio::time::advance(IDLE_MAX * 2 / 3).await;
+            tokio::io::AsyncWriteExt::write_all(&mut client, b"x").await.unwrap();
+            assert_eq!(connection.read(&mut byte).await.unwrap(), 1);
+        }
+        let error = connection.read(&mut byte).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
 
     #[test]
     fn a_full_house_refuses_and_has_room_again_when_requests_end() {

@@ -1,5 +1,6 @@
 //! `throughline-collector`: configuration, signals, run, exit code.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +11,8 @@ use collector::shutdown::{self, Stop};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// What is logged unless RUST_LOG says otherwise: the table library tells of each step it takes.
+const LOG: &str = "info,buoyant_kernel=warn,delta_kernel=warn,deltalake=warn,deltalake_core=warn";
 /// Wrong configuration.
 const EXIT_USAGE: u8 = 2;
 /// The disk under the spool failed (EX_IOERR): acknowledged data is safe, but a person is needed.
@@ -55,8 +58,12 @@ fn main() -> ExitCode {
     // Two providers are in the dependency tree, so the choice has to be made before any TLS. Only
     // a second choice could fail, and there is none.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 
     let Command::Run { config, written } = Cli::parse().command;
     let config = match config::load(config, &written) {

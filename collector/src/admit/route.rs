@@ -119,9 +119,8 @@ mod tests {
             for segment in result.split('/').filter(|segment| !segment.is_empty()) {
                 prop_assert!(segment == PLACEHOLDER || is_word(segment), "{}", segment);
             }
-            prop_assert!(result.bytes().all(
-                |byte| byte.is_ascii_alphanumeric() || b"/{}-_.*".contains(&byte)
-            ));
+            let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || b"/{}-_.*".contains(&byte);
+            prop_assert!(result.bytes().all(in_alphabet), "{}", result);
         }
 
         #[test]

@@ -73,7 +73,8 @@ impl Admission {
         let attributes = Attributes::new(&resource.attributes);
         self.count_unknown(&attributes, dropped, |key| RESOURCE.contains(&key));
         let [service_name, pod_uid, pod_name, namespace, node_name] = RESOURCE.map(|name| {
-            attributes.text(&[name]).filter(|value| text::is_name(value)).map(str::to_owned)
+            let fits = if name == RESOURCE[0] { text::is_service_name } else { text::is_name };
+            attributes.text(&[name]).filter(|value| fits(value)).map(str::to_owned)
         });
         ResourceNames { service_name, pod_uid, pod_name, namespace, node_name }
     }

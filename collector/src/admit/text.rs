@@ -13,12 +13,15 @@ pub fn method(word: &str) -> String {
     known.unwrap_or(&"_OTHER").to_string()
 }
 
-/// Names of pods, namespaces, nodes, services and upstream groups: the alphabet of DNS names
-/// with `_` and `/`, which some SDKs put into service names.
+/// Names of pods, namespaces, nodes and upstream groups: the alphabet of DNS names and `_`.
 pub fn is_name(value: &str) -> bool {
-    let in_alphabet =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/');
+    let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     (1..=NAME_MAX).contains(&value.len()) && value.bytes().all(in_alphabet)
+}
+
+/// Names that people give to services: some SDKs put a `/` between namespace and name.
+pub(super) fn is_service_name(value: &str) -> bool {
+    value.split('/').all(is_name)
 }
 
 /// A word the kernel or the agent's own source uses, such as a drop reason.
@@ -59,7 +62,8 @@ mod tests {
     fn names_hold_no_free_text() {
         for (value, expected) in [
             ("cart-0", true),
-            ("shop/frontend", true),
+            ("shop/frontend", false),
+            ("../etc", false),
             ("", false),
             ("two words", false),
             ("alice@example.com", false),
@@ -67,5 +71,6 @@ mod tests {
         ] {
             assert_eq!(is_name(value), expected, "{value}");
         }
+        assert!(is_service_name("shop/frontend") && !is_service_name("shop/front end"));
     }
 }

@@ -206,7 +206,7 @@ async fn only_message(mut stream: Streaming<Bytes>) -> Result<Bytes, Unreadable>
 
 /// Passes messages through as bytes.
 #[derive(Clone, Copy)]
-struct Raw;
+pub(super) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

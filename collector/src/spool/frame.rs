@@ -147,8 +147,8 @@ mod tests {
     fn each_cut_keeps_the_frames_before_it_and_counts_the_torn_tail() {
         let (bytes, starts) = three();
         for cut in 0..bytes.len() {
-            let ends = starts.iter().skip(1).chain([&bytes.len()]);
-            let whole: Vec<usize> = ends.copied().filter(|&end| end <= cut).collect();
+            let ends = starts.iter().copied().skip(1).chain([bytes.len()]);
+            let whole: Vec<usize> = ends.filter(|&end| end <= cut).collect();
             let kept = whole.last().copied().unwrap_or(0);
             let expected = (1..=whole.len() as u64).collect();
             assert_eq!(positions_and_damage(&bytes[..cut]), (expected, cut - kept), "cut {cut}");
