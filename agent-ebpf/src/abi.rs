@@ -8,6 +8,10 @@ use core::mem::size_of;
 /// Raised with every change of a layout in this file. Every record carries it.
 pub const VERSION: u32 = 2;
 
+/// A global of the programs that is named for the version, so that an agent refuses an object of
+/// another version before it loads anything.
+pub const VERSION_SYMBOL: &str = "ABI_2";
+
 /// Stands in the offset table for a field that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 

@@ -10,6 +10,11 @@ use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
 #[unsafe(no_mangle)]
 pub static OFFSETS: [u32; field::COUNT] = [agent_ebpf::abi::ABSENT; field::COUNT];
 
+/// See [`agent_ebpf::abi::VERSION_SYMBOL`].
+#[used]
+#[unsafe(no_mangle)]
+static ABI_2: u32 = agent_ebpf::abi::VERSION;
+
 /// Records on their way to the agent. 4 MiB hold 20,000 records of about 200 bytes: a node that
 /// serves 1,000 requests a second over four socket ends each is covered for five seconds of an
 /// agent that does not read.

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent_ebpf::abi::{Plain, Socket, Tuple, counter};
+use agent_ebpf::abi::{Plain, Socket, Tuple, VERSION, VERSION_SYMBOL, counter};
 use agent_ebpf::field::COUNT;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, Program};
@@ -42,6 +42,8 @@ pub enum KernelError {
         "failed to create the programs' maps: run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN ({0})"
     )]
     Maps(String),
+    #[error("the programs are of another version than this agent: run agent-ebpf/build.sh ({0})")]
+    OtherVersion(String),
     #[error(
         "the programs have no map {0}: they were built from another version; run agent-ebpf/build.sh"
     )]
@@ -102,8 +104,9 @@ impl Kernel {
         let table: &[u32; COUNT] = offsets.table();
         let mut ebpf = EbpfLoader::new()
             .override_global("OFFSETS", table.as_slice(), true)
+            .override_global(VERSION_SYMBOL, &VERSION, true)
             .load(&object)
-            .map_err(|error| KernelError::Maps(chain(&error)))?;
+            .map_err(|error| load_error(&error))?;
         let mut lines = attach_all(&mut ebpf, &offsets);
         lines.push(conntrack_line(conntrack::probe().err().map(|error| chain(&error))));
         let manifest = Manifest { lines, kernel: release() };
@@ -228,6 +231,13 @@ fn attach(
         program.attach().map_err(|error| failed(&error))?;
     }
     Ok(())
+}
+
+fn load_error(error: &aya::EbpfError) -> KernelError {
+    match error {
+        aya::EbpfError::ParseError(_) => KernelError::OtherVersion(chain(error)),
+        _ => KernelError::Maps(chain(error)),
+    }
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, KernelError> {

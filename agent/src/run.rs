@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agent_ebpf::abi::{Tuple, counter};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use wire::{Heartbeat, Record, RecordKind};
 
 use crate::attribution::Attributor;
@@ -191,7 +191,8 @@ impl Agent {
             }
             Sink::Print => 0,
         };
-        let lost = Lost { kernel: counters.lost(), user };
+        let skipped = self.observer.skipped();
+        let lost = Lost { kernel: counters.lost() + skipped.unreadable, user };
         let sample = clock::sample();
         let shipped = self.shipped + self.fresh.len() as u64;
         let heartbeat = Heartbeat {
@@ -213,9 +214,12 @@ impl Agent {
             resynchronised = counters.get(counter::RESYNCHRONISED),
             contended = counters.get(counter::CONTENDED),
             unreadable = counters.get(counter::UNREADABLE),
-            skipped = ?self.observer.skipped(),
+            ?skipped,
             "heartbeat"
         );
+        if heartbeat.lost_kernel > 0 || heartbeat.lost_user > 0 {
+            error!(heartbeat.lost_kernel, heartbeat.lost_user, "records were lost");
+        }
         self.fresh.push(record::record(RecordKind::Heartbeat(heartbeat)));
         self.covered_to_ns = covered_to_ns;
         self.lost_before = lost;
