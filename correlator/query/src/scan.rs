@@ -1,22 +1,21 @@
 //! A list of parquet files as a table that DataFusion can scan.
 //!
-//! The list comes from a pinned snapshot and has been pruned already. Predicates are handed down to
-//! the parquet reader, which skips row groups by statistics and by bloom filter; DataFusion filters
-//! the rows that remain.
+//! The list comes from a pinned snapshot and has been pruned already. DataFusion's optimizer hands
+//! the predicates above a scan down to the parquet reader, which skips row groups by statistics and
+//! by bloom filter; nothing of that is done here.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::scalar::ScalarValue;
@@ -47,18 +46,11 @@ impl TableProvider for FileList {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
-    }
-
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+        _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         if self.files.is_empty() {
@@ -68,11 +60,7 @@ impl TableProvider for FileList {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let mut source = ParquetSource::new(self.schema.clone());
-        if let Some(predicate) = conjunction(filters.iter().cloned()) {
-            let columns = DFSchema::try_from(self.schema())?;
-            source = source.with_predicate(state.create_physical_expr(predicate, &columns)?);
-        }
+        let source = ParquetSource::new(self.schema.clone());
         let files = FileGroup::new(self.files.iter().map(partitioned_file).collect());
         let config = FileScanConfigBuilder::new(self.folder.clone(), Arc::new(source))
             .with_file_groups(files.split_files(state.config().target_partitions()))

@@ -119,10 +119,14 @@ impl Drawing {
             return;
         }
         self.heading("Missing");
-        for entry in &path.missing {
+        let code = |entry: &'_ String| entry.rsplit(": ").next().unwrap_or_default().to_owned();
+        let mut entries = path.missing.iter().peekable();
+        while let Some(entry) = entries.next() {
             self.rows("  ", Look::Doubtful, &safe(entry));
-            let code = entry.rsplit(": ").next().unwrap_or(entry);
-            self.explanation("    ", code);
+            // Neighbours with the same reason share its explanation.
+            if entries.peek().map(|next| code(next)) != Some(code(entry)) {
+                self.explanation("    ", &code(entry));
+            }
         }
     }
 

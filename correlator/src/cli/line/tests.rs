@@ -199,7 +199,11 @@ fn what_is_missing_or_undecided_stands_at_the_end_with_its_remedy() {
     path.hops.truncate(2);
     path.finality = "provisional".into();
     path.verdict = "ambiguous".into();
-    path.missing = vec!["server of 10.96.0.11: MISSING_NO_COVERAGE".into()];
+    path.missing = vec![
+        "server of 10.96.0.11: MISSING_NO_COVERAGE".into(),
+        "calls of cart-1: MISSING_NO_COVERAGE".into(),
+        "client: MISSING_LATE".into(),
+    ];
     path.reasons = vec!["CONFLICT_ID_VS_TUPLE".into(), "SOMETHING_NEWER".into()];
     path.hops.push(PathHop {
         requested_ip: Some("fd00::b".into()),
