@@ -15,8 +15,9 @@ use tables::PARTITION;
 use uuid::Uuid;
 
 use crate::durable;
+use crate::error::Cause;
 use crate::file::{FileRef, StagedFile};
-use crate::log::{Failure, Log};
+use crate::log::Log;
 use crate::table::{Commit, Progress};
 
 pub(crate) const ENGINE: &str = concat!("throughline/", env!("CARGO_PKG_VERSION"));
@@ -36,7 +37,7 @@ pub(crate) struct Change {
 pub(crate) struct Exhausted {
     pub(crate) attempts: u32,
     pub(crate) version: u64,
-    pub(crate) source: Failure,
+    pub(crate) cause: Cause,
 }
 
 /// Commits a change on top of whatever the log holds by now.
@@ -46,7 +47,7 @@ pub(crate) async fn commit(
     change: &Change,
 ) -> Result<Commit, Exhausted> {
     let mut doubtful: Option<Attempt> = None;
-    let mut last_error: Failure = "no attempt was made".into();
+    let mut last_error: Cause = "no attempt was made".into();
     for round in 0..ATTEMPTS {
         if round > 0 {
             tokio::time::sleep(pause(round)).await;
@@ -60,7 +61,7 @@ pub(crate) async fn commit(
             }
         }
     }
-    Err(Exhausted { attempts: ATTEMPTS, version: log.version + 1, source: last_error })
+    Err(Exhausted { attempts: ATTEMPTS, version: log.version + 1, cause: last_error })
 }
 
 /// An entry whose fate is not known yet.
@@ -75,7 +76,7 @@ async fn attempt(
     log: &mut Log,
     change: &Change,
     doubtful: &mut Option<Attempt>,
-) -> Result<Option<Commit>, Failure> {
+) -> Result<Option<Commit>, Cause> {
     log.refresh().await?;
     if let Some(tried) = doubtful.take() {
         let found = log_store.read_commit_entry(tried.version).await?;

@@ -8,25 +8,23 @@ use serde_json::json;
 use tables::{PARTITION, TableSpec};
 use uuid::Uuid;
 
+use crate::error::Cause;
 use crate::{StoreError, commit, durable};
 
 /// Writes version 0. Somebody else doing the same at the same moment is as good.
 pub(crate) async fn create(spec: &TableSpec, log_store: &LogStoreRef) -> Result<(), StoreError> {
     let entry = first_entry(spec, commit::now_ms())
-        .map_err(|source| StoreError::Create { table: spec.name.to_owned(), source })?;
+        .map_err(|cause| StoreError::Create { table: spec.name.to_owned(), cause })?;
     let bytes = CommitOrBytes::LogBytes(entry.into());
     match log_store.write_commit_entry(0, bytes, Uuid::new_v4()).await {
         Ok(()) => durable::sync_entry(log_store, 0),
         Err(TransactionError::VersionAlreadyExists(_)) => Ok(()),
         Err(e) => Err(Box::from(e)),
     }
-    .map_err(|source| StoreError::Create { table: spec.name.to_owned(), source })
+    .map_err(|cause| StoreError::Create { table: spec.name.to_owned(), cause })
 }
 
-fn first_entry(
-    spec: &TableSpec,
-    now_ms: i64,
-) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+fn first_entry(spec: &TableSpec, now_ms: i64) -> Result<String, Cause> {
     let schema: StructType = spec.schema.as_ref().try_into_kernel()?;
     let actions = [
         json!({"commitInfo": {

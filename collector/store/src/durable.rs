@@ -4,26 +4,21 @@
 //! trims its own log once a commit is reported. Object stores are durable when they answer, so
 //! for them there is nothing to do here.
 
-use std::error::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use deltalake::Path as ObjectPath;
 use deltalake::logstore::{LogStoreRef, commit_uri_from_version};
 
+use crate::error::Cause;
+
 /// Syncs the entry of one version, and the name of it.
-pub(crate) fn sync_entry(
-    log_store: &LogStoreRef,
-    version: u64,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(crate) fn sync_entry(log_store: &LogStoreRef, version: u64) -> Result<(), Cause> {
     sync(log_store, &commit_uri_from_version(Some(version)))
 }
 
 /// Syncs a file of the table, and the names of it and of its folder.
-pub(crate) fn sync(
-    log_store: &LogStoreRef,
-    path: &ObjectPath,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(crate) fn sync(log_store: &LogStoreRef, path: &ObjectPath) -> Result<(), Cause> {
     let Some(path) = local_path(log_store, path) else {
         return Ok(());
     };

@@ -10,10 +10,9 @@ use deltalake::logstore::{LogStoreRef, get_actions};
 use object_store::ObjectStoreExt as _;
 use tables::PARTITION;
 
+use crate::error::Cause;
 use crate::file::FileRef;
 use crate::statistics;
-
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) struct Log {
     log_store: LogStoreRef,
@@ -26,7 +25,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(crate) async fn load(log_store: LogStoreRef) -> Result<Self, Failure> {
+    pub(crate) async fn load(log_store: LogStoreRef) -> Result<Self, Cause> {
         let base = EagerSnapshot::try_new(log_store.as_ref(), None).await?;
         let mut files = BTreeMap::new();
         for view in base.try_log_data()?.iter() {
@@ -39,7 +38,7 @@ impl Log {
     }
 
     /// Applies the entries that were written since.
-    pub(crate) async fn refresh(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn refresh(&mut self) -> Result<(), Cause> {
         let before = self.version;
         while let Some(entry) = self.log_store.read_commit_entry(self.version + 1).await? {
             self.apply(self.version + 1, &get_actions(self.version + 1, &entry)?);
@@ -52,7 +51,7 @@ impl Log {
 
     /// Clean-up removes old entries once a checkpoint covers them. A handle that slept meanwhile
     /// finds neither its own version nor the next, and has to load anew.
-    async fn was_cleaned_up(&self) -> Result<bool, Failure> {
+    async fn was_cleaned_up(&self) -> Result<bool, Cause> {
         let path = deltalake::logstore::commit_uri_from_version(Some(self.version));
         match self.log_store.object_store(None).head(&path).await {
             Ok(_) => Ok(false),
@@ -81,7 +80,7 @@ impl Log {
     }
 
     /// How far this writer has come, in the version this log is at.
-    pub(crate) async fn progress(&mut self, app_id: &str) -> Result<Option<i64>, Failure> {
+    pub(crate) async fn progress(&mut self, app_id: &str) -> Result<Option<i64>, Cause> {
         if let Some(known) = self.progress.get(app_id) {
             return Ok(*known);
         }

@@ -34,10 +34,10 @@ impl Table {
 
     async fn read_file(&self, file: FileRef) -> Result<Vec<RecordBatch>, StoreError> {
         let spec = self.spec().clone();
-        let failed = |source| StoreError::Read {
+        let failed = |cause| StoreError::Read {
             table: self.spec().name.to_owned(),
             path: file.path.clone(),
-            source,
+            cause,
         };
         let bytes = match self.object_store().get(&Path::from(file.path.as_str())).await {
             Ok(found) => found.bytes().await.map_err(|e| failed(e.into()))?,
@@ -48,14 +48,14 @@ impl Table {
         decoded.map_err(|e| StoreError::Read {
             table: self.spec().name.to_owned(),
             path,
-            source: e.into(),
+            cause: e.into(),
         })?
     }
 }
 
 fn decode(spec: &TableSpec, file: &FileRef, bytes: Bytes) -> Result<Vec<RecordBatch>, StoreError> {
     let failed =
-        |source| StoreError::Read { table: spec.name.to_owned(), path: file.path.clone(), source };
+        |cause| StoreError::Read { table: spec.name.to_owned(), path: file.path.clone(), cause };
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
         .and_then(|builder| builder.with_batch_size(file.rows.clamp(1, 65_536) as usize).build())
         .map_err(|e| failed(e.into()))?;
@@ -70,7 +70,7 @@ fn in_schema(
     let failed = |e: arrow::error::ArrowError| StoreError::Read {
         table: spec.name.to_owned(),
         path: file.path.clone(),
-        source: e.into(),
+        cause: e.into(),
     };
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(spec.schema.fields().len());
     for field in spec.schema.fields() {

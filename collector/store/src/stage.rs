@@ -7,6 +7,7 @@ use deltalake::logstore::LogStoreRef;
 use object_store::ObjectStoreExt as _;
 use tables::{PARTITION, Row, TableSpec};
 
+use crate::error::Cause;
 use crate::file::{FileRef, StagedFile};
 use crate::table::Table;
 use crate::{StoreError, commit, durable, encode, statistics};
@@ -27,7 +28,7 @@ impl Table {
         let spec = self.spec().clone();
         check_prefix(&spec, prefix)?;
         let batch = concat_batches(&spec.schema, batches)
-            .map_err(|e| StoreError::Stage { table: spec.name.to_owned(), source: e.into() })?;
+            .map_err(|e| StoreError::Stage { table: spec.name.to_owned(), cause: e.into() })?;
         let hour = single_hour(&spec, &batch)?;
         let prefix = prefix.to_owned();
         let log_store = self.log_store().clone();
@@ -37,13 +38,13 @@ impl Table {
             encode::parquet(&spec, &batch).map(|bytes| (bytes, statistics, batch.num_rows()))
         });
         let (bytes, statistics, rows) = flatten(encoded.await)
-            .map_err(|source| StoreError::Stage { table: name.to_owned(), source })?;
+            .map_err(|cause| StoreError::Stage { table: name.to_owned(), cause })?;
         let hash = blake3::hash(&bytes).to_hex();
         let path = format!("{PARTITION}={hour}/{prefix}-{}.parquet", &hash[..HASH_LENGTH]);
         let size = bytes.len() as u64;
         upload(&log_store, &path, bytes)
             .await
-            .map_err(|source| StoreError::Stage { table: name.to_owned(), source })?;
+            .map_err(|cause| StoreError::Stage { table: name.to_owned(), cause })?;
         Ok(StagedFile {
             file: FileRef { path, hour, size, rows: rows as u64, stats: statistics.ranges },
             stats_json: statistics.json,
@@ -96,15 +97,13 @@ fn single_hour(spec: &TableSpec, batch: &RecordBatch) -> Result<String, StoreErr
     }
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-fn flatten<T, E: Into<Failure>>(
+fn flatten<T, E: Into<Cause>>(
     joined: Result<Result<T, E>, tokio::task::JoinError>,
-) -> Result<T, Failure> {
-    joined.map_err(Failure::from)?.map_err(Into::into)
+) -> Result<T, Cause> {
+    joined.map_err(Cause::from)?.map_err(Into::into)
 }
 
-async fn upload(log_store: &LogStoreRef, path: &str, bytes: bytes::Bytes) -> Result<(), Failure> {
+async fn upload(log_store: &LogStoreRef, path: &str, bytes: bytes::Bytes) -> Result<(), Cause> {
     let path = Path::from(path);
     log_store.object_store(None).put(&path, bytes.into()).await?;
     durable::sync(log_store, &path)

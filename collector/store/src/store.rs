@@ -26,7 +26,7 @@ impl Store {
     /// When the location is no path or URL that can be used.
     pub async fn open(uri: &str) -> Result<Self, StoreError> {
         let url = ensure_table_uri(uri)
-            .map_err(|e| StoreError::Open { uri: uri.to_owned(), source: Box::new(e) })?;
+            .map_err(|e| StoreError::Open { uri: uri.to_owned(), cause: Box::new(e) })?;
         let root = url.as_str().trim_end_matches('/').to_owned();
         Ok(Self { root, tables: Arc::default() })
     }
@@ -47,9 +47,9 @@ impl Store {
         }
         let uri = self.uri_of(spec);
         let url = ensure_table_uri(&uri)
-            .map_err(|e| StoreError::Open { uri: uri.clone(), source: Box::new(e) })?;
+            .map_err(|e| StoreError::Open { uri: uri.clone(), cause: Box::new(e) })?;
         let log_store = logstore_for(&url, StorageConfig::default())
-            .map_err(|e| StoreError::Open { uri, source: Box::new(e) })?;
+            .map_err(|e| StoreError::Open { uri, cause: Box::new(e) })?;
         if is_table(spec, &log_store).await? {
             widen::widen(spec, &log_store).await?;
         } else {
@@ -75,7 +75,7 @@ impl Store {
             return Ok(None);
         };
         let log_store = logstore_for(&url, StorageConfig::default())
-            .map_err(|e| StoreError::Open { uri, source: Box::new(e) })?;
+            .map_err(|e| StoreError::Open { uri, cause: Box::new(e) })?;
         if !is_table(spec, &log_store).await? {
             return Ok(None);
         }
@@ -93,5 +93,5 @@ async fn is_table(spec: &TableSpec, log_store: &LogStoreRef) -> Result<bool, Sto
     log_store
         .is_delta_table_location()
         .await
-        .map_err(|e| StoreError::Log { table: spec.name.to_owned(), source: Box::new(e) })
+        .map_err(|e| StoreError::Log { table: spec.name.to_owned(), cause: Box::new(e) })
 }

@@ -10,8 +10,9 @@ use tokio::sync::Mutex;
 
 use crate::StoreError;
 use crate::commit::{self, Change};
+use crate::error::Cause;
 use crate::file::{FileRef, StagedFile};
-use crate::log::{self, Failure, Log};
+use crate::log::{self, Log};
 use crate::maintain;
 
 /// How far a writer has come: at `version` everything up to it is in the table.
@@ -80,7 +81,7 @@ impl Table {
     pub(crate) async fn load(spec: TableSpec, log_store: LogStoreRef) -> Result<Self, StoreError> {
         let log = Log::load(log_store.clone())
             .await
-            .map_err(|source| StoreError::Log { table: spec.name.to_owned(), source })?;
+            .map_err(|cause| StoreError::Log { table: spec.name.to_owned(), cause })?;
         Ok(Self { shared: Arc::new(Shared { spec, log_store, log: Mutex::new(log) }) })
     }
 
@@ -190,11 +191,11 @@ impl Table {
             table: spec.name.to_owned(),
             attempts: e.attempts,
             version: e.version,
-            source: e.source,
+            cause: e.cause,
         })
     }
 
-    async fn added_by(&self, version: u64) -> Result<Option<Vec<FileRef>>, Failure> {
+    async fn added_by(&self, version: u64) -> Result<Option<Vec<FileRef>>, Cause> {
         let Some(actions) = self.actions(version).await? else {
             return Ok(None);
         };
@@ -205,14 +206,14 @@ impl Table {
         Ok(Some(added.collect()))
     }
 
-    async fn actions(&self, version: u64) -> Result<Option<Vec<Action>>, Failure> {
+    async fn actions(&self, version: u64) -> Result<Option<Vec<Action>>, Cause> {
         match self.shared.log_store.read_commit_entry(version).await? {
             Some(entry) => Ok(Some(get_actions(version, &entry)?)),
             None => Ok(None),
         }
     }
 
-    fn log_error(&self, source: Failure) -> StoreError {
-        StoreError::Log { table: self.shared.spec.name.to_owned(), source }
+    fn log_error(&self, cause: Cause) -> StoreError {
+        StoreError::Log { table: self.shared.spec.name.to_owned(), cause }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tables::TableSpec;
 use uuid::Uuid;
 
-use crate::log::Failure;
+use crate::error::Cause;
 use crate::{StoreError, commit, durable};
 
 /// Rounds against another process that commits at the same time.
@@ -26,17 +26,17 @@ pub(crate) async fn widen(spec: &TableSpec, log_store: &LogStoreRef) -> Result<(
         match round(spec, log_store).await {
             Ok(true) => return Ok(()),
             Ok(false) => {}
-            Err(source) => {
-                return Err(StoreError::Widen { table: spec.name.to_owned(), source });
+            Err(cause) => {
+                return Err(StoreError::Widen { table: spec.name.to_owned(), cause });
             }
         }
     }
-    let source = "another process commits all the time".into();
-    Err(StoreError::Widen { table: spec.name.to_owned(), source })
+    let cause = "another process commits all the time".into();
+    Err(StoreError::Widen { table: spec.name.to_owned(), cause })
 }
 
 /// False when the version was taken by another process's entry.
-async fn round(spec: &TableSpec, log_store: &LogStoreRef) -> Result<bool, Failure> {
+async fn round(spec: &TableSpec, log_store: &LogStoreRef) -> Result<bool, Cause> {
     let snapshot = EagerSnapshot::try_new(log_store.as_ref(), None).await?;
     let present = snapshot.schema();
     let names: HashSet<&str> = present.fields().map(|field| field.name().as_str()).collect();
@@ -70,7 +70,7 @@ async fn round(spec: &TableSpec, log_store: &LogStoreRef) -> Result<bool, Failur
     }
 }
 
-fn missing_columns(spec: &TableSpec, names: &HashSet<&str>) -> Result<Vec<StructField>, Failure> {
+fn missing_columns(spec: &TableSpec, names: &HashSet<&str>) -> Result<Vec<StructField>, Cause> {
     let missing: Vec<Field> = spec
         .schema
         .fields()
