@@ -96,6 +96,7 @@ pub struct Listener {
 pub struct Connection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
+    idle_max: Duration,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -107,7 +108,7 @@ impl Listener {
                     if let Ok(permit) = Arc::clone(&self.limits.connections).try_acquire_owned() {
                         // Answers are small and waited for. Failing to say so only costs time.
                         let _ = stream.set_nodelay(true);
-                        return (Connection::new(stream, permit), peer);
+                        return (Connection::new(stream, permit, IDLE_MAX), peer);
                     }
                     self.limits.ledger.connection_refused();
                 }
@@ -126,8 +127,9 @@ impl Listener {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, permit: OwnedSemaphorePermit) -> Self {
-        Self { stream, idle: Box::pin(tokio::time::sleep(IDLE_MAX)), _permit: permit }
+    fn new(stream: TcpStream, permit: OwnedSemaphorePermit, idle_max: Duration) -> Self {
+        let idle = Box::pin(tokio::time::sleep(idle_max));
+        Self { stream, idle, idle_max, _permit: permit }
     }
 
     pub fn peer(&self) -> io::Result<SocketAddr> {
@@ -143,7 +145,8 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if read.is_ready() {
-            self.idle.as_mut().reset(Instant::now() + IDLE_MAX);
+            let idle_max = self.idle_max;
+            self.idle.as_mut().reset(Instant::now() + idle_max);
         } else if self.idle.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -193,16 +196,16 @@ mod tests {
         assert_eq!(accepting.await.unwrap(), third.local_addr().unwrap());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_silent_connection_ends_and_a_slow_one_does_not() {
-        let limits = Limits::new(KIB, KIB, 1, Arc::new(Ledger::default()));
+        const IDLE: Duration = Duration::from_millis(400);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut listener = limits.listener(listener);
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut connection, _) = listener.accept().await;
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let mut connection = Connection::new(listener.accept().await.unwrap().0, permit, IDLE);
         let mut byte = [0; 1];
-        for _ in 0..2 {
-            tokio::time::advance(IDLE_MAX * 2 / 3).await;
+        for _ in 0..3 {
+            tokio::time::sleep(IDLE / 2).await;
             tokio::io::AsyncWriteExt::write_all(&mut client, b"x").await.unwrap();
             assert_eq!(connection.read(&mut byte).await.unwrap(), 1);
         }
