@@ -2,9 +2,10 @@ import json
 import unittest
 from dataclasses import replace
 
+from score import truth
 from score.line import count, percentile
 
-from .example import told, true_requests
+from .example import LINES, MS, later, told, true_requests
 
 KEYS = ["run", "requests", "complete", "correct", "wrong", "ambiguous", "partial", "missing",
         "queryable_p50_s", "queryable_p99_s"]  # fmt: skip
@@ -52,6 +53,12 @@ class Line(unittest.TestCase):
         path.hops[0] = replace(path.hops[0], source=None, nat=None, nat_original=None)
         path.verdict = "partial"
         self.check(partial=1, wrong=0, missing=0)
+
+    def test_request_right_after_another_on_its_connection_has_the_row_that_began_in_it(self):
+        first = LINES[0]["end_ns"] - LINES[0]["start_ns"]
+        self.requests = truth.requests(LINES + later(LINES, 8, first + MS))
+        self.paths = [told(request) for request in self.requests]
+        self.check(complete=2, correct=2, wrong=0, missing=0)
 
     def test_row_about_no_request_is_counted(self):
         stray = told(self.requests[0])
