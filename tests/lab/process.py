@@ -25,10 +25,11 @@ ENTER_CGROUP = 'echo $$ > "$0"/cgroup.procs && exec "$@"'
 class Process:
     """One started program. All of its children end with it only when a cgroup holds them."""
 
-    def __init__(self, name: str, popen: subprocess.Popen, log: Path):
+    def __init__(self, name: str, popen: subprocess.Popen, log: Path, log_start: int):
         self.name = name
         self.log = log
         self._popen = popen
+        self._log_start = log_start
 
     @property
     def pid(self) -> int:
@@ -38,9 +39,13 @@ class Process:
     def running(self) -> bool:
         return self._popen.poll() is None
 
+    def output(self) -> str:
+        """What it has printed, without that of earlier processes of its name."""
+        return self.log.read_bytes()[self._log_start :].decode(errors="replace")
+
     def require_running(self) -> None:
         if not self.running:
-            tail = self.log.read_text(errors="replace")[-1500:]
+            tail = self.output()[-1500:]
             raise RuntimeError(
                 f"{self.name} ended with status {self._popen.returncode}; end of {self.log}:\n{tail}"
             )
@@ -80,6 +85,7 @@ def spawn_in_netns(
     enter = ["/bin/sh", "-c", ENTER_CGROUP, str(cgroup)] if cgroup else []
     log = logs / f"{name}.log"
     with log.open("ab") as output:
+        log_start = output.tell()
         popen = subprocess.Popen(
             [*netns.prefix(namespace), *enter, *map(str, argv)],
             stdin=subprocess.DEVNULL,
@@ -89,4 +95,4 @@ def spawn_in_netns(
             cwd=cwd or os.fspath(logs),
             start_new_session=True,
         )
-    return Process(name, popen, log)
+    return Process(name, popen, log, log_start)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cgroup, constants, netns
+from . import cgroup, constants
 from .control import ControlPlane
 from .parts import binary
 from .process import Process, spawn_in_netns
@@ -28,8 +28,9 @@ OWN_PORTS = (
     constants.AGENT_PORT,
     constants.SYSLOG_PORT,
 )
-AGENT_STARTED = "agent::run: started"
 COLLECTOR, CORRELATOR = "collector", "correlator"
+READY_WORDS = {"collector": "ready", "correlator": "correlator runs", "agent": "started"}
+"""What each says once: the collector listens, the agent's programs are attached."""
 
 
 def agent_name(node: str) -> str:
@@ -115,7 +116,6 @@ class Product:
         namespace, argv = self._command(name)
         process = spawn_in_netns(name, argv, namespace, self._logs)
         self._processes[name] = process
-        self._said_before[name] = process.log_text().count(READY_WORDS[name_kind(name)])
         return process
 
     def _command(self, name: str) -> tuple[str, list[str]]:
@@ -172,25 +172,11 @@ class Product:
             *self.settings.correlator_flags,
         ]  # fmt: skip
 
-    def _lives_in_log(self, name: str) -> int:
-        """How often the log says that its programs were attached; restarts append to it."""
-        log = self._logs / f"{name}.log"
-        return log.read_text(errors="replace").count(AGENT_STARTED) if log.exists() else 0
+    def _wait_ready(self, process: Process) -> None:
+        words = READY_WORDS[process.name.split("-")[0]]
 
-    def _wait_agent(self, process: Process, earlier_lives: int) -> None:
-        """What happens before its programs are attached is not covered."""
-
-        def attached() -> bool:
+        def ready() -> bool:
             process.require_running()
-            return self._lives_in_log(process.name) > earlier_lives
+            return words in process.output()
 
-        until(f"the agent attached its programs (see {process.log})", attached, READY_SECONDS)
-
-    def _wait_collector(self, process: Process) -> None:
-        ports = (constants.OTLP_GRPC_PORT, constants.OTLP_HTTP_PORT, constants.AGENT_PORT)
-
-        def listening() -> bool:
-            process.require_running()
-            return all(netns.listens(process.pid, port) for port in ports)
-
-        until(f"the collector listens (see {process.log})", listening, READY_SECONDS)
+        until(f"{process.name} says '{words}' in {process.log}", ready, READY_SECONDS)
