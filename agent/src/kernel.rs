@@ -248,12 +248,15 @@ fn in_map(map: &'static str) -> impl Fn(aya::maps::MapError) -> KernelError {
     move |source| KernelError::Map { map, source }
 }
 
-/// An error and its causes on one line.
+/// An error and its causes on one line. Some of aya's errors tell their cause themselves.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
-        text = format!("{text}: {source}");
+        let told = source.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
         cause = source.source();
     }
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
