@@ -21,6 +21,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::builder::RangedI64ValueParser;
 use query::{Interval, QueryError, Reader};
 
 use crate::moment;
@@ -51,6 +52,11 @@ impl From<Outcome> for ExitCode {
 /// What the exit codes mean; each verb's help ends with it.
 const EXIT_CODES: &str = "Exit codes: 0 found, 1 failed, 2 wrong usage, 3 nothing found, \
 4 the answer is incomplete (a window that is not final, or data that is missing)";
+
+/// Rows that one answer may have: all of them are held in memory.
+fn limit() -> RangedI64ValueParser<u32> {
+    RangedI64ValueParser::new().range(1..=100_000)
+}
 
 /// Where the tables are.
 #[derive(Clone, Debug, clap::Args)]
@@ -143,10 +149,11 @@ fn with_remedy(error: QueryError) -> anyhow::Error {
         }
         QueryError::NoTable { .. } => "the collector writes it when the first row arrives",
         QueryError::Store(_) | QueryError::Read { .. } | QueryError::Decode(_) => {
-            "see `throughline doctor` for the state of all tables"
+            return anyhow::Error::new(error)
+                .context("`throughline doctor` says which tables can be read");
         }
     };
-    anyhow::Error::new(error).context(remedy)
+    anyhow::anyhow!("{error}: {remedy}")
 }
 
 /// One row as one line of JSON.

@@ -129,18 +129,22 @@ async fn wrong_usage_is_told_apart_from_failure() {
         &["paths", "--status", "6xx"][..],
         &["paths", "--verdict", "perhaps"],
         &["paths", "--since", "15m"],
+        &["paths", "--limit", "0"],
         &["path"],
         &["path", ""],
     ] {
         check(at, arguments, 2);
     }
+    for without_tables in [at, &at.join("missing")] {
+        let (_, noted) = check(without_tables, &["paths"], 1);
+        assert!(noted.starts_with("error: there are no tables at"), "{noted}");
+        assert!(noted.contains("THROUGHLINE_TABLES"), "{noted}");
+    }
+    write(at.to_str().unwrap(), 0, "collector", &[Quarantine::from_origin(&Origin::default())])
+        .await;
     let (_, noted) = check(at, &["path", FINAL], 1);
     assert!(noted.contains("there is no table path at"), "{noted}");
     assert!(noted.contains("throughline backfill"), "{noted}");
-    let missing = at.join("missing");
-    let (_, noted) = check(&missing, &["paths"], 1);
-    assert!(noted.contains("there are no tables at"), "{noted}");
-    assert!(noted.contains("THROUGHLINE_TABLES"), "{noted}");
     let folder = example().await;
     let backwards = ["paths", "--since", "now", "--until", "-1h"];
     assert_eq!(check(folder.path(), &backwards, 2).1, "--since must be before --until\n");

@@ -139,9 +139,17 @@ impl Reader {
 
     /// The files of a table as they are now.
     pub(crate) async fn pin(&self, spec: TableSpec) -> Result<Pinned, QueryError> {
-        let name = spec.name;
-        let missing = || QueryError::NoTable { table: name, at: self.at.clone() };
-        self.pin_existing(spec).await?.ok_or_else(missing)
+        let table = spec.name;
+        if let Some(pinned) = self.pin_existing(spec).await? {
+            return Ok(pinned);
+        }
+        // A folder without a single table is the wrong folder, which is another mistake.
+        for other in tables::all() {
+            if self.store.existing(&other).await?.is_some() {
+                return Err(QueryError::NoTable { table, at: self.at.clone() });
+            }
+        }
+        Err(QueryError::NoTables { at: self.at.clone() })
     }
 
     pub(crate) async fn pin_existing(&self, spec: TableSpec) -> Result<Option<Pinned>, QueryError> {

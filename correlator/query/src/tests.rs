@@ -77,8 +77,13 @@ async fn a_folder_without_tables_is_named_in_the_error_and_stays_as_it_is() {
 
     let reader = Reader::open(folder.path().to_str().unwrap()).await.unwrap();
     let error = reader.paths(&PathFilter::default()).await.unwrap_err();
-    assert!(matches!(error, QueryError::NoTable { table: "path", .. }), "{error}");
+    assert!(matches!(error, QueryError::NoTables { .. }), "{error}");
     assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+
+    let mut raw_only = Tables::new();
+    raw_only.write(0, "agent", &[Heartbeat::from_origin(&Origin::default())]).await;
+    let error = raw_only.reader().await.paths(&PathFilter::default()).await.unwrap_err();
+    assert!(matches!(error, QueryError::NoTable { table: "path", .. }), "{error}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use query::{AmbiguousFilter, Reader};
 use super::progress::while_waiting;
 use super::screen::Screen;
 use super::{
-    EXIT_CODES, Format, Outcome, Place, Reply, When, json_line, open, undecided, with_remedy,
+    EXIT_CODES, Format, Outcome, Place, Reply, When, json_line, limit, open, undecided, with_remedy,
 };
 
 /// List what could not be decided, with the candidates, newest first
@@ -32,8 +32,8 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
     /// Most rows
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    limit: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = limit())]
+    limit: u32,
 }
 
 /// Reads, prints, and says how it went.
@@ -50,7 +50,7 @@ async fn reply(reader: &Reader, args: Args, screen: Screen) -> anyhow::Result<Re
         Ok(started) => started,
         Err(misuse) => return Ok(misuse),
     };
-    let filter = AmbiguousFilter { started, reason: args.reason, limit: args.limit };
+    let filter = AmbiguousFilter { started, reason: args.reason, limit: args.limit as usize };
     let found = reader.ambiguous(&filter).await.map_err(with_remedy)?;
     if found.rows.is_empty() {
         return Ok(Reply::not_found("nothing undecided passes these filters\n"));

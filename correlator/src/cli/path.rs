@@ -8,7 +8,7 @@ use super::progress::while_waiting;
 use super::screen::Screen;
 use super::text::{moment_seconds, safe, span};
 use super::{
-    EXIT_CODES, Format, Outcome, Place, Reply, When, json_line, now_ns, open, with_remedy,
+    EXIT_CODES, Format, Outcome, Place, Reply, When, json_line, limit, now_ns, open, with_remedy,
 };
 
 /// Draw the line of one request, hop by hop
@@ -38,8 +38,8 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
     /// Most lines to draw when several requests have this id
-    #[arg(long, value_name = "COUNT", default_value_t = 10)]
-    limit: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = limit())]
+    limit: u32,
 }
 
 /// Reads, prints, and says how it went.
@@ -58,7 +58,7 @@ async fn reply(reader: &Reader, args: &Args, screen: Screen, now_ns: i64) -> any
         Err(misuse) => return Ok(misuse),
     };
     let id = Some(args.id.clone());
-    let filter = PathFilter { id, started, limit: args.limit, ..PathFilter::default() };
+    let filter = PathFilter { id, started, limit: args.limit as usize, ..PathFilter::default() };
     let found = reader.paths(&filter).await.map_err(with_remedy)?;
     if found.rows.is_empty() {
         let windows = reader.windows().await.map_err(with_remedy)?;

@@ -7,9 +7,9 @@ use tables::Path;
 
 use super::path::is_whole;
 use super::progress::while_waiting;
-use super::screen::{Look, Screen};
+use super::screen::Screen;
 use super::text::{moment_seconds, safe, span};
-use super::{EXIT_CODES, Format, Outcome, Place, Reply, When, json_line, open, with_remedy};
+use super::{EXIT_CODES, Format, Outcome, Place, Reply, When, json_line, limit, open, with_remedy};
 
 /// List requests, newest first
 #[derive(Clone, Debug, clap::Args)]
@@ -46,8 +46,8 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value = "table")]
     output: Format,
     /// Most rows
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    limit: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = limit())]
+    limit: u32,
 }
 
 /// From here on a row has room for an id beside the request.
@@ -74,7 +74,7 @@ async fn reply(reader: &Reader, args: Args, screen: Screen) -> anyhow::Result<Re
         pod: args.pod,
         status: args.status,
         verdict: args.verdict,
-        limit: args.limit,
+        limit: args.limit as usize,
     };
     let found = reader.paths(&filter).await.map_err(with_remedy)?;
     if found.rows.is_empty() {
@@ -112,7 +112,7 @@ fn table(paths: &[Path], screen: Screen) -> String {
         true => &["STARTED", "TOOK", "STATUS", "VERDICT", "REQUEST", "HOPS", "PATH"],
         false => &["STARTED", "TOOK", "STATUS", "VERDICT", "REQUEST"],
     };
-    table.set_header(names.iter().map(|name| screen.paint(Look::Strong, name)));
+    table.set_header(names);
     for path in paths {
         table.add_row(row(path, is_wide));
     }
@@ -122,7 +122,7 @@ fn table(paths: &[Path], screen: Screen) -> String {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    screen.print_table(&table)
 }
 
 /// The id has a column of its own, or stands below the request where the screen is narrow.

@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal as _;
 
+use comfy_table::Table;
+
 /// Everything is drawn to fit this, and no wider than [`WIDTH_MAX`], past which lines are hard to
 /// follow.
 const WIDTH_MIN: usize = 80;
@@ -39,6 +41,17 @@ impl Screen {
             width: width.clamp(WIDTH_MIN, WIDTH_MAX),
             has_colour: is_terminal && !is_dumb && !asked("NO_COLOR"),
         }
+    }
+
+    /// The lines of a table, its header strong. Cells hold no colours: they would count as text.
+    pub(super) fn print_table(self, table: &Table) -> String {
+        let mut printed = String::new();
+        for (n, line) in table.lines().enumerate() {
+            let look = if n == 0 { Look::Strong } else { Look::Plain };
+            printed.push_str(&self.paint(look, line.trim_end()));
+            printed.push('\n');
+        }
+        printed
     }
 
     pub(super) fn paint(self, look: Look, text: &str) -> String {

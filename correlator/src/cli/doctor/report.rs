@@ -86,7 +86,7 @@ fn tables(state: &State, screen: Screen) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    printed(&table)
+    screen.print_table(&table)
 }
 
 fn windows(state: &State) -> String {
@@ -114,7 +114,7 @@ fn sources(state: &State, screen: Screen) -> String {
             source.lost_user.to_string(),
         ]);
     }
-    printed(&table)
+    screen.print_table(&table)
 }
 
 fn columns(screen: Screen, names: [&str; 4]) -> Table {
@@ -123,10 +123,6 @@ fn columns(screen: Screen, names: [&str; 4]) -> Table {
     table.set_width(u16::try_from(screen.width).unwrap_or(u16::MAX));
     table.set_header(names);
     table
-}
-
-fn printed(table: &Table) -> String {
-    table.lines().map(|line| format!(" {}\n", line.trim_end())).collect()
 }
 
 fn aged(ns: i64, now_ns: i64) -> String {
