@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
     /// TOML file with any of these settings, dashes written as underscores.
-    #[arg(long, env = "THROUGHLINE_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "THROUGHLINE_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Folder or URL of the tables.
     #[arg(long, value_name = "URI")]
