@@ -8,6 +8,14 @@ pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub enum StoreError {
     #[error("open the store at {uri}: {cause}")]
     Open { uri: String, cause: Cause },
+    #[error("probe the store at {uri}: {cause}")]
+    Probe { uri: String, cause: Cause },
+    #[error(
+        "write to the store at {uri}: of several writers that create one object {winners} \
+         succeed, so commits would be lost; its conditional writes must be fixed or another store \
+         used"
+    )]
+    UnsafeStore { uri: String, winners: usize },
     #[error("create table {table}: {cause}")]
     Create { table: String, cause: Cause },
     #[error("add new columns to table {table}: {cause}")]

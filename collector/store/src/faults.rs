@@ -18,7 +18,7 @@ use object_store::{
 };
 use tables::{Exchange, Origin, TableSpec};
 
-use crate::{Commit, Progress, Table, create};
+use crate::{Commit, Progress, Table, create, probe};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -26,6 +26,8 @@ enum Fault {
     LandsAndReportsFailure,
     /// Nothing is written, the answer is an error.
     FailsAndReportsFailure,
+    /// The condition is ignored: whoever comes last wins, and all are told that they did.
+    IgnoresTheCondition,
 }
 
 /// Memory, with a list of faults for the next writes of log entries.
@@ -48,7 +50,7 @@ fn unavailable() -> object_store::Error {
 #[async_trait::async_trait]
 impl ObjectStore for FaultStore {
     async fn put_opts(&self, at: &Path, body: PutPayload, how: PutOptions) -> Result<PutResult> {
-        let is_entry = at.as_ref().ends_with(".json");
+        let is_entry = at.as_ref().ends_with(".json") || at.as_ref().starts_with("_probe/");
         let fault = is_entry.then(|| self.faults.lock().unwrap().pop()).flatten();
         match fault {
             None => self.inner.put_opts(at, body, how).await,
@@ -57,6 +59,9 @@ impl ObjectStore for FaultStore {
                 Err(unavailable())
             }
             Some(Fault::FailsAndReportsFailure) => Err(unavailable()),
+            Some(Fault::IgnoresTheCondition) => {
+                self.inner.put_opts(at, body, PutOptions::default()).await
+            }
         }
     }
 
@@ -166,4 +171,14 @@ async fn swap_of_a_file_that_another_writer_removed_is_a_conflict() {
     let outcome = second.swap(old, add, Progress::new("g", 1)).await.unwrap();
     assert_eq!(outcome, Commit::Conflict);
     assert_eq!(second.snapshot().await.unwrap().files.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_that_lets_several_create_one_object_is_found_out() {
+    let (store, _, _) = two_writers().await;
+    assert_eq!(probe::winners(store.as_ref()).await.unwrap(), 1);
+    store.faults.lock().unwrap().push(Fault::IgnoresTheCondition);
+    assert_eq!(probe::winners(store.as_ref()).await.unwrap(), 1, "the first may always win");
+    *store.faults.lock().unwrap() = vec![Fault::IgnoresTheCondition; 3];
+    assert_eq!(probe::winners(store.as_ref()).await.unwrap(), 3);
 }

@@ -23,6 +23,7 @@ mod faults;
 mod file;
 mod log;
 mod maintain;
+mod probe;
 mod read;
 mod stage;
 mod statistics;

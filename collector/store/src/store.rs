@@ -7,16 +7,18 @@ use deltalake::ensure_table_uri;
 use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_for};
 use deltalake::table::builder::parse_table_uri;
 use tables::TableSpec;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::table::Table;
-use crate::{StoreError, create, widen};
+use crate::{StoreError, create, probe, widen};
 
 /// Handles of one store are shared: a table has one committer in a process.
 #[derive(Clone)]
 pub struct Store {
     root: String,
     tables: Arc<Mutex<HashMap<&'static str, Table>>>,
+    /// Set once the store has shown that it can be written to.
+    probed: Arc<OnceCell<()>>,
 }
 
 impl Store {
@@ -28,7 +30,7 @@ impl Store {
         let url = ensure_table_uri(uri)
             .map_err(|e| StoreError::Open { uri: uri.to_owned(), cause: Box::new(e) })?;
         let root = url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { root, tables: Arc::default() })
+        Ok(Self { root, tables: Arc::default(), probed: Arc::default() })
     }
 
     /// The location of the store as a URL without a slash at its end.
@@ -39,7 +41,7 @@ impl Store {
     /// The table of this specification, created when missing, and given the columns it lacks.
     ///
     /// # Errors
-    /// When the table can neither be read nor created.
+    /// When the table can neither be read nor created, or the store would lose commits.
     pub async fn table(&self, spec: &TableSpec) -> Result<Table, StoreError> {
         let mut tables = self.tables.lock().await;
         if let Some(table) = tables.get(spec.name) {
@@ -50,6 +52,7 @@ impl Store {
             .map_err(|e| StoreError::Open { uri: uri.clone(), cause: Box::new(e) })?;
         let log_store = logstore_for(&url, StorageConfig::default())
             .map_err(|e| StoreError::Open { uri, cause: Box::new(e) })?;
+        self.probed.get_or_try_init(|| self.probe(&log_store)).await?;
         if is_table(spec, &log_store).await? {
             widen::widen(spec, &log_store).await?;
         } else {
@@ -82,6 +85,19 @@ impl Store {
         let table = Table::load(spec.clone(), log_store).await?;
         tables.insert(spec.name, table.clone());
         Ok(Some(table))
+    }
+
+    /// Refuses a store that lets several writers create the same object.
+    async fn probe(&self, log_store: &LogStoreRef) -> Result<(), StoreError> {
+        let uri = self.root.clone();
+        if log_store.root_url().scheme() == "file" {
+            return Ok(());
+        }
+        match probe::winners(&log_store.object_store(None)).await {
+            Ok(1) => Ok(()),
+            Ok(winners) => Err(StoreError::UnsafeStore { uri, winners }),
+            Err(cause) => Err(StoreError::Probe { uri, cause }),
+        }
     }
 
     fn uri_of(&self, spec: &TableSpec) -> String {
