@@ -28,6 +28,7 @@ pub(crate) struct Pinned {
 }
 
 /// What is asked of a derived table.
+#[derive(Clone)]
 pub(crate) struct Question {
     /// Holds for all revisions of a path or for none.
     pub(crate) of_each: Vec<Expr>,

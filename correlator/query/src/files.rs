@@ -62,6 +62,12 @@ impl Bounds {
         Self { windows: window..=window, status: None }
     }
 
+    /// The same bounds, without the windows before this one.
+    pub(crate) fn since_window(&self, window: i64) -> Self {
+        let first = window.max(*self.windows.start());
+        Self { windows: first..=*self.windows.end(), status: self.status.clone() }
+    }
+
     /// Bounds that every revision of a path keeps when its newest one is within these.
     pub(crate) fn of_all_revisions(&self) -> Self {
         let (first, last) = (*self.windows.start(), *self.windows.end());
@@ -90,6 +96,13 @@ pub(crate) fn within(files: &[FileRef], bounds: &Bounds) -> Vec<FileRef> {
         is_in_time && status.is_none_or(|(least, end)| file.may_overlap(STATUS, least, end))
     };
     files.iter().filter(may_hold).cloned().collect()
+}
+
+/// Start of the n-th newest window within the bounds, counted from 1; none where there are fewer.
+pub(crate) fn nth_newest_window(files: &[FileRef], bounds: &Bounds, n: usize) -> Option<i64> {
+    let starts: BTreeSet<i64> =
+        within(files, bounds).iter().filter_map(windows).map(|(first, _)| first).collect();
+    starts.iter().rev().nth(n.saturating_sub(1)).copied()
 }
 
 /// The final files that may hold a newer row of a path that `provisional` files have too.

@@ -15,6 +15,7 @@ mod error;
 mod files;
 mod filter;
 mod id;
+mod newest;
 mod predicate;
 mod reader;
 mod scan;
@@ -29,5 +30,6 @@ pub use filter::{
     VerdictError,
 };
 pub use id::{Id, IdError};
-pub use reader::{Answer, Reader};
+pub use newest::Answer;
+pub use reader::Reader;
 pub use state::{Content, Refused, TableState, Windows};

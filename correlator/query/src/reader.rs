@@ -7,7 +7,7 @@ use std::path::Path as FilePath;
 
 use datafusion::common::Result as Planned;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::{JoinType, SortExpr};
+use datafusion::logical_expr::SortExpr;
 use datafusion::prelude::{DataFrame, SessionContext, col};
 use store::Store;
 use tables::{Ambiguous, Hop, Path, Row, TableSpec};
@@ -15,20 +15,12 @@ use tables::{Ambiguous, Hop, Path, Row, TableSpec};
 use crate::current::{Pinned, Scanned, current};
 use crate::error::QueryError;
 use crate::filter::{AmbiguousFilter, PathFilter};
+use crate::newest::{Answer, Search};
 use crate::predicate;
 
 /// Rows of `hop` and of `ambiguous` that are read for one path: far more than a line has hops, so
 /// that a broken table cannot fill memory.
 const ROWS_OF_PATH_MAX: usize = 1_000;
-
-/// Rows that answer a question.
-#[derive(Clone, Debug)]
-pub struct Answer<R> {
-    pub rows: Vec<R>,
-    /// More rows answer than were asked for.
-    pub is_cut: bool,
-    pub scanned: Scanned,
-}
 
 /// Reads the tables of one store.
 pub struct Reader {
@@ -64,12 +56,16 @@ impl Reader {
     pub async fn paths(&self, filter: &PathFilter) -> Result<Answer<Path>, QueryError> {
         let table = self.pin(tables::spec::<Path>()).await?;
         let mut found = Answer { rows: Vec::new(), is_cut: false, scanned: Scanned::default() };
-        let in_namespace = self.in_namespace(filter).await?;
+        let hops = self.in_namespace(filter).await?;
         for question in predicate::paths(filter) {
-            let (rows, scanned) =
-                current(&self.ctx, &table, question).map_err(read_error::<Path>)?;
-            let rows = only(rows, in_namespace.as_ref()).map_err(read_error::<Path>)?;
-            let answer: Answer<Path> = newest(rows, scanned, filter.limit).await?;
+            let hops = hops.as_ref();
+            let search =
+                Search { ctx: &self.ctx, table: &table, question, hops, limit: filter.limit };
+            // An id has few rows, wherever they are.
+            let answer = match filter.id {
+                Some(_) => search.all::<Path>().await?,
+                None => search.newest::<Path>().await?,
+            };
             found.rows.extend(answer.rows);
             found.is_cut |= answer.is_cut;
             found.scanned.files = found.scanned.files.max(answer.scanned.files);
@@ -92,9 +88,9 @@ impl Reader {
         filter: &AmbiguousFilter,
     ) -> Result<Answer<Ambiguous>, QueryError> {
         let table = self.pin(tables::spec::<Ambiguous>()).await?;
-        let (rows, scanned) = current(&self.ctx, &table, predicate::ambiguous(filter))
-            .map_err(read_error::<Ambiguous>)?;
-        newest(rows, scanned, filter.limit).await
+        let question = predicate::ambiguous(filter);
+        let limit = filter.limit;
+        Search { ctx: &self.ctx, table: &table, question, hops: None, limit }.newest().await
     }
 
     /// The hops of one path, in order. None where nobody has written the table: the path row has
@@ -162,26 +158,6 @@ impl Reader {
         self.ctx.register_object_store(folder.as_ref(), table.object_store());
         Ok(Some(Pinned { spec, folder, version: snapshot.version, files: snapshot.files }))
     }
-}
-
-async fn newest<R: Row>(
-    rows: DataFrame,
-    scanned: Scanned,
-    limit: usize,
-) -> Result<Answer<R>, QueryError> {
-    let newest_first = vec![col("start_ns").sort(false, false), col("path_id").sort(true, false)];
-    // One row more than asked for tells whether there are more.
-    let mut rows: Vec<R> = collect(rows.sort(newest_first), limit.saturating_add(1)).await?;
-    let is_cut = rows.len() > limit;
-    rows.truncate(limit);
-    Ok(Answer { rows, is_cut, scanned })
-}
-
-/// Paths that have one of these hops, if it matters.
-fn only(paths: DataFrame, hops: Option<&DataFrame>) -> Planned<DataFrame> {
-    let Some(hops) = hops else { return Ok(paths) };
-    let theirs = hops.clone().select(vec![col("path_id").alias("hop_path_id")])?;
-    paths.join(theirs, JoinType::LeftSemi, &["path_id"], &["hop_path_id"], None)
 }
 
 /// Runs a plan and decodes at most `limit` rows of it.

@@ -230,6 +230,25 @@ async fn an_interval_is_half_open_and_skips_the_files_of_other_windows() {
 }
 
 #[tokio::test]
+async fn a_list_reads_only_as_many_windows_as_it_needs() {
+    let mut tables = Tables::new();
+    for n in 0..40 {
+        let win = NOON_S + 10 * n;
+        // Requests of the newest windows started long before them, but for one.
+        let start_ns = if n > 5 && n != 39 { NOON_S * SECOND } else { win * SECOND };
+        tables.write(win, "F", &[Path { start_ns, ..path(win, "F", n as u128) }]).await;
+    }
+    let reader = tables.reader().await;
+    let newest = async |limit: usize| {
+        let filter = PathFilter { limit, ..Default::default() };
+        let answer = reader.paths(&filter).await.unwrap();
+        (ids(&answer.rows), answer.scanned.files)
+    };
+    assert_eq!(newest(1).await, (vec![39], 32));
+    assert_eq!(newest(3).await, (vec![39, 5, 4], 40));
+}
+
+#[tokio::test]
 async fn bloom_filters_skip_the_files_that_lack_the_id() {
     const MIDDLE: u128 = 1 << 100;
     let mut tables = Tables::new();
