@@ -22,8 +22,13 @@ use crate::ledger::Ledger;
 pub const GRPC_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Largest OTLP/HTTP body, before and after decompression, unless configured.
 pub const HTTP_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Sixty-four of the largest requests at once. Decoded and written as rows a request takes about
-/// six times its size, which stays below the 2 GiB that a collector may use.
+/// Spans of one request. SDKs send 512 and forwarders 8,192; smallest spans could be 90,000, and a
+/// row of a span takes a kilobyte.
+pub const SPANS_MAX: usize = 20_000;
+/// Records of one agent's batch: the largest batch full of exchanges has 32,000.
+pub const RECORDS_MAX: usize = 50_000;
+/// Sixty-four of the largest requests at once. As rows a request takes up to 24 MiB, which stays
+/// below the 2 GiB that a collector may use.
 pub const BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
 /// 250 agents and 250 nodes' worth of SDK connections twice over, for all doors together.
 pub const CONNECTIONS_MAX: usize = 1_024;

@@ -30,13 +30,13 @@ const OLD_HOST_PORT: [&str; 1] = ["net.host.port"];
 const RESOURCE: [&str; 5] =
     ["service.name", "k8s.pod.uid", "k8s.pod.name", "k8s.namespace.name", "k8s.node.name"];
 
-/// Prefixes that say which system a span is of, most telling first.
-const SYSTEMS: [(&str, &[&str]); 4] = [
-    ("rpc", &["rpc."]),
-    ("db", &["db."]),
-    ("messaging", &["messaging."]),
-    ("http", &["http.", "url."]),
-];
+/// Prefixes that say which system a span is of, most telling first. A client of a database may
+/// speak HTTP to it; a server that was asked by HTTP may note its database on its own span.
+const SYSTEMS: [(&str, &[&str]); 4] =
+    [("rpc", &["rpc."]), ("db", &["db."]), ("messaging", &["messaging."]), ("http", HTTP)];
+const SYSTEMS_OF_SERVERS: [(&str, &[&str]); 4] =
+    [("rpc", &["rpc."]), ("http", HTTP), ("messaging", &["messaging."]), ("db", &["db."])];
+const HTTP: &[&str] = &["http.", "url."];
 
 /// Why a span can't be a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,7 +124,7 @@ impl Admission {
             local_port: ports.local,
             server_port: ports.server,
             request_id: attributes.text(&REQUEST_ID).and_then(|value| self.request_id(value)),
-            system: system_of(&attributes),
+            system: system_of(kind, &attributes),
             ..tables::Span::from_origin(&origin)
         })
     }
@@ -219,8 +219,9 @@ fn status_of(attributes: &Attributes<'_>) -> Option<i32> {
     i32::try_from(status).ok().filter(|status| (100..=999).contains(status))
 }
 
-fn system_of(attributes: &Attributes<'_>) -> Option<String> {
-    let found = SYSTEMS.iter().find(|(_, prefixes)| attributes.has(prefixes));
+fn system_of(kind: SpanKind, attributes: &Attributes<'_>) -> Option<String> {
+    let systems = if kind == SpanKind::Server { SYSTEMS_OF_SERVERS } else { SYSTEMS };
+    let found = systems.iter().find(|(_, prefixes)| attributes.has(prefixes));
     found.map(|(system, _)| (*system).to_owned())
 }
 

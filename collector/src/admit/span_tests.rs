@@ -131,6 +131,16 @@ fn a_span_without_ids_or_times_is_refused_with_its_reason() {
 }
 
 #[test]
+fn a_server_asked_by_http_is_http_and_a_client_of_a_database_is_db() {
+    let both =
+        vec![pair("http.request.method", text("GET")), pair("db.system.name", text("redis"))];
+    for (kind, expected) in [(SpanKind::Server, "http"), (SpanKind::Client, "db")] {
+        let row = admit(&span(kind, both.clone())).0.unwrap();
+        assert_eq!(row.system.as_deref(), Some(expected));
+    }
+}
+
+#[test]
 fn resource_names_pass_only_as_names() {
     let resource = Resource {
         attributes: vec![

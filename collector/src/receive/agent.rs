@@ -11,7 +11,7 @@ use wire::{Batch as WireBatch, PushReply};
 use super::{Intake, Peer, Refused, grpc};
 use crate::admit::{self, Records};
 use crate::batch::{Batch, Rows, Sender};
-use crate::limits::Listener;
+use crate::limits::{Listener, RECORDS_MAX};
 use crate::shutdown::Shutdown;
 
 const SOURCE: &str = "agent";
@@ -45,6 +45,10 @@ impl grpc::Method for Push {
         if !admit::is_name(&batch.node) || !admit::is_life_id(&batch.boot_id) {
             refuse(&self.0, peer, "batch_identity_invalid", &message).await;
             return Err(Status::invalid_argument("node or boot id is no name"));
+        }
+        if batch.records.len() > RECORDS_MAX {
+            refuse(&self.0, peer, "too_many_records", &message).await;
+            return Err(Status::resource_exhausted("a batch may have 50,000 records at most"));
         }
         push(&self.0, &batch).await
     }

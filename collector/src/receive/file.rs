@@ -22,8 +22,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// After a file was replaced its writer may go on for a moment, as nginx does until it is told to
 /// reopen. It is left when it was quiet for this many looks: five seconds.
 const QUIET_LOOKS_MAX: u32 = 25;
-/// Read at once and stored as one batch: about 2,000 lines.
+/// Read at once: about 2,000 lines of the usual length.
 const READ_BYTES: usize = 512 * 1024;
+/// Stored as one batch. Half a megabyte of empty words would be a quarter of a million rows.
+const BATCH_LINES_MAX: usize = 2_048;
 
 /// Follows the file at this path, whichever file that is, until shutdown.
 pub async fn follow(intake: Arc<Intake>, path: PathBuf, shutdown: Shutdown) {
@@ -147,11 +149,12 @@ impl Tail {
     }
 }
 
-/// Bytes up to the last newline. A line longer than any may be is taken as far as it goes, and so
-/// is the last one of a file that nobody writes to any more.
+/// Bytes up to the last newline, or that of the last line a batch may have. A line longer than any
+/// may be is taken as far as it goes, and so is the last one of a file that nobody writes to.
 fn whole_lines(bytes: &[u8], is_final: bool) -> usize {
-    match bytes.iter().rposition(|&byte| byte == b'\n') {
-        Some(last) => last + 1,
+    let newlines = bytes.iter().enumerate().filter(|&(_, &byte)| byte == b'\n');
+    match newlines.take(BATCH_LINES_MAX).last() {
+        Some((last, _)) => last + 1,
         None if is_final || bytes.len() > LINE_BYTES_MAX => bytes.len(),
         None => 0,
     }

@@ -10,6 +10,7 @@ use tables::Origin;
 use super::{Intake, Peer, Refused};
 use crate::admit::{Dropped, ResourceNames};
 use crate::batch::{Batch, Rows};
+use crate::limits::SPANS_MAX;
 use crate::spool::SubmitError;
 
 pub(crate) const SOURCE: &str = "otlp";
@@ -24,6 +25,12 @@ pub(crate) async fn export(
     receiver: &'static str,
     request: ExportTraceServiceRequest,
 ) -> Result<ExportTraceServiceResponse, SubmitError> {
+    if count(&request) > SPANS_MAX {
+        let length = request.encoded_len();
+        let refused = Refused { receiver, reason: "too_many_spans", length, input: &[] };
+        intake.quarantine(SOURCE, peer.0, &refused).await;
+        return Err(SubmitError::TooLarge(length));
+    }
     let sender = intake.sender(SOURCE, peer.0);
     let origin = intake.origin(&sender, None);
     let mut admission = Spans {
@@ -46,6 +53,11 @@ pub(crate) async fn export(
     intake.ledger.dropped(&dropped);
     intake.store(Batch { sender, sequence: None, rows }).await?;
     Ok(response(rejected))
+}
+
+fn count(request: &ExportTraceServiceRequest) -> usize {
+    let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+    scopes.map(|scope| scope.spans.len()).sum()
 }
 
 struct Spans<'a> {

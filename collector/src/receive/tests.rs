@@ -318,6 +318,11 @@ async fn grpc_stores_good_spans_and_answers_bad_input_by_the_protocols_codes() {
         assert!(status.details().is_empty(), "RetryInfo would have it sent again");
         assert_eq!(house.quarantine()[0].1, "too_large");
     }
+    let many = request(vec![span(1); crate::limits::SPANS_MAX + 1]);
+    let status = call(&channel, EXPORT, many).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(house.quarantine()[0].1, "too_many_spans");
+
     let status = call(&channel, "/some.other/Method", Vec::new()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
 }
