@@ -80,7 +80,8 @@ def written(connection, out: Path) -> Iterator[tuple[str, bytes]]:
     for path in product_files(out):
         yield str(path.relative_to(out)), path.read_bytes()
         if path.suffix == ".parquet":
-            rows = connection.execute(f"SELECT * FROM read_parquet('{path}')").fetchall()
+            as_text = f"SELECT COLUMNS(*)::VARCHAR FROM read_parquet('{path}')"
+            rows = connection.execute(as_text).fetchall()
             yield f"{path.relative_to(out)} decompressed", repr(rows).encode()
 
 

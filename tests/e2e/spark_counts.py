@@ -22,7 +22,10 @@ def main() -> None:
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "2")
+        # The defaults are for clusters: a table's log of some hundred lines in 50 tasks.
+        .config("spark.sql.shuffle.partitions", "1")
+        .config("spark.databricks.delta.snapshotPartitions", "1")
+        .config("spark.ui.showConsoleProgress", "false")
         .getOrCreate()
     )
     names = sorted(log.parent.name for log in folder.glob("*/_delta_log"))

@@ -57,7 +57,7 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def rows(connection, table: Path, columns: str = "*", condition: str = "true") -> list[dict]:
+def rows(connection, table: Path, columns: str, condition: str = "true") -> list[dict]:
     result = connection.execute(f"SELECT {columns} FROM delta_scan('{table}') WHERE {condition}")
     names = [column[0] for column in result.description]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
@@ -65,8 +65,12 @@ def rows(connection, table: Path, columns: str = "*", condition: str = "true") -
 
 def current_paths(connection, tables: Path) -> list[AssertedPath]:
     """Final rows, and for paths without one the newest revision."""
+    columns = (
+        "path_id, request_id, verdict, reasons, missing, start_ns, end_ns, hops, finality, "
+        "revision, win"
+    )
     newest: dict[str, dict] = {}
-    for row in rows(connection, tables / "path"):
+    for row in rows(connection, tables / "path", columns):
         known = newest.get(row["path_id"])
         if known is None or age(row) > age(known):
             newest[row["path_id"]] = row
