@@ -19,6 +19,7 @@ from pathlib import Path
 from . import cleanup, demo, lock
 from .cluster import Cluster
 from .constants import CLIENT, EDGE_NODE, NETNS_DIR, NODE_IPS, NODE_PORT
+from .parts import binary
 from .run import RunSettings, measure, runs_directory
 from .shop import deploy
 
@@ -78,6 +79,8 @@ def up(options: argparse.Namespace) -> int:
         deploy(cluster, not options.untraced, out / "truth.jsonl")
         say(f"lab: up; its tables and logs are below {out}")
         say(f"lab: to send a request: {send_line()}")
+        if options.product:
+            say(f"lab: to see its path: {binary('throughline')} paths --tables {out / 'tables'}")
         say("lab: Ctrl-C removes all of it")
         while True:
             signal.pause()
