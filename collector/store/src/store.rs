@@ -22,18 +22,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at a path or URL. A local folder is created when missing.
+    /// Opens the store at a path or URL. Nothing is created before the first table is.
     ///
     /// # Errors
     /// When the location is no path or URL that can be used.
     pub async fn open(uri: &str) -> Result<Self, StoreError> {
-        let url = ensure_table_uri(uri)
-            .map_err(|e| StoreError::Open { uri: uri.to_owned(), cause: Box::new(e) })?;
-        let root = url.as_str().trim_end_matches('/').to_owned();
+        let is_url = uri.contains("://");
+        let root = if is_url { uri.to_owned() } else { absolute(uri)? };
+        let root = root.trim_end_matches('/').to_owned();
         Ok(Self { root, tables: Arc::default(), probed: Arc::default() })
     }
 
-    /// The location of the store as a URL without a slash at its end.
+    /// The location of the store, a path or a URL, without a slash at its end.
     pub fn root(&self) -> &str {
         &self.root
     }
@@ -103,6 +103,13 @@ impl Store {
     fn uri_of(&self, spec: &TableSpec) -> String {
         format!("{}/{}", self.root, spec.name)
     }
+}
+
+/// The path as it stays when the working directory changes.
+fn absolute(path: &str) -> Result<String, StoreError> {
+    let failed = |cause| StoreError::Open { uri: path.to_owned(), cause };
+    let absolute = std::path::absolute(path).map_err(|e| failed(e.into()))?;
+    absolute.into_os_string().into_string().map_err(|_| failed("it is not UTF-8".into()))
 }
 
 async fn is_table(spec: &TableSpec, log_store: &LogStoreRef) -> Result<bool, StoreError> {
