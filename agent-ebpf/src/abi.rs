@@ -6,11 +6,11 @@
 use core::mem::size_of;
 
 /// Raised with every change of a layout in this file. Every record carries it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A global of the programs that is named for the version, so that an agent refuses an object of
 /// another version before it loads anything.
-pub const VERSION_SYMBOL: &str = "ABI_2";
+pub const VERSION_SYMBOL: &str = "ABI_3";
 
 /// Stands in the offset table for a field that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -101,6 +101,15 @@ pub struct Header {
     pub version: u32,
 }
 
+impl Owner {
+    /// The owner whose bytes a map's key consists of.
+    pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
+        let [netns @ .., _, _, _, _, _, _, _, _] = bytes;
+        let [_, _, _, _, _, _, _, _, cgroup @ ..] = bytes;
+        Self { netns_cookie: u64::from_ne_bytes(netns), cgroup_id: u64::from_ne_bytes(cgroup) }
+    }
+}
+
 impl Header {
     pub const fn new(kind: u32) -> Self {
         Self { kind, version: VERSION }
@@ -120,6 +129,14 @@ pub struct Tuple {
 }
 
 impl Tuple {
+    /// Does the connection stay inside one namespace by its addresses?
+    #[inline(always)]
+    pub fn is_loopback(&self) -> bool {
+        let ip = u128::from_be_bytes(self.local_ip);
+        // 127.0.0.0/8, mapped, or ::1.
+        ip >> 24 == 0xffff_7f || ip == 1
+    }
+
     /// The bytes that a map's key consists of.
     pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
         let mut bytes = [0; size_of::<Self>()];
@@ -138,7 +155,7 @@ pub const fn mapped(v4: [u8; 4]) -> [u8; 16] {
 }
 
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owner {
     pub netns_cookie: u64,
     /// 0 where the kernel does not tell.
@@ -288,9 +305,18 @@ mod tests {
 
     #[test]
     fn a_record_of_another_size_is_not_read() {
-        assert_eq!(Header::read(&[1, 0, 0, 0, 1, 0, 0, 0]), Some(Header::new(kind::CONNECTION)));
+        let header = Header { kind: kind::CONNECTION, version: 1 };
+        assert_eq!(Header::read(&[1, 0, 0, 0, 1, 0, 0, 0]), Some(header));
         assert_eq!(Header::read(&[1, 0, 0, 0, 1, 0, 0]), None);
         assert_eq!(ExchangeEvent::read(&[0; size_of::<NatEvent>() - 1]), None);
+    }
+
+    #[test]
+    fn loopback_is_known_in_both_families() {
+        let of = |local_ip| Tuple { local_ip, ..Tuple::default() }.is_loopback();
+        assert!(of(mapped([127, 0, 0, 1])) && of(mapped([127, 9, 9, 9])));
+        assert!(of(1u128.to_be_bytes()));
+        assert!(!of(mapped([10, 0, 0, 1])) && !of(0xfd00u128.to_be_bytes()));
     }
 
     #[test]

@@ -2,16 +2,31 @@
 
 use core::mem::MaybeUninit;
 
-use agent_ebpf::abi::counter;
+use agent_ebpf::abi::{Owner, Tuple, counter};
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 
-use crate::maps::{COUNTERS, EVENTS};
+use crate::maps::{COUNTERS, EVENTS, UNFOLLOWED};
 
 #[inline(always)]
 pub fn count(index: u32) {
     if let Some(value) = COUNTERS.get_ptr_mut(index) {
         // SAFETY: the slot belongs to this CPU, and the map outlives the program.
         unsafe { *value += 1 };
+    }
+}
+
+/// Counts a call that no exchange is made of, by owner: the agent knows whose are its own. What
+/// stays inside a pod by a loopback address is no hop of the cluster.
+#[inline(always)]
+pub fn unfollowed(owner: &Owner, tuple: &Tuple) {
+    if tuple.is_loopback() {
+        return;
+    }
+    match UNFOLLOWED.get_ptr_mut(owner) {
+        // SAFETY: the slot belongs to this CPU and stays valid during this program.
+        Some(value) => unsafe { *value += 1 },
+        // Full of other owners it would still make room, so there is nothing left to do if not.
+        None => drop(UNFOLLOWED.insert(owner, 1u64, 0)),
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Followed,
+    /// The bytes belong to a turn whose beginning was not seen: no exchange is made of them.
+    Unfollowed,
     /// Bytes moved both ways unseen: the turn was given up.
     Resynchronised,
 }
@@ -92,7 +94,7 @@ impl Socket {
             self.request(call, other, false, finished);
             self.respond(call, own, true);
         }
-        Outcome::Followed
+        if self.phase <= phase::DRAINING { Outcome::Unfollowed } else { Outcome::Followed }
     }
 
     /// Bytes sent since the last look. After our FIN the position is no longer one of bytes.

@@ -198,9 +198,11 @@ fn a_socket_joined_in_the_middle_waits_for_a_response_and_then_a_request() {
         for direction in [request, response, response] {
             step(&mut end, direction);
             assert!(!end.socket.has_turn(), "the beginning of this turn was not seen");
+            assert_eq!(end.outcomes.last(), Some(&Outcome::Unfollowed));
         }
         let begin = if role == role::CLIENT { end.write_seq } else { end.copied_seq };
         step(&mut end, request);
+        assert_eq!(end.outcomes.last(), Some(&Outcome::Followed));
         assert_eq!(end.turns()[0].tcp_seq_request, begin);
         assert_eq!(end.turns()[0].ordinal, ORDINAL_UNKNOWN);
     }

@@ -1,13 +1,14 @@
 //! What is shipped together, and what is dropped first when memory is full. Pure.
 //!
 //! Records collect in an open batch; a sealed batch has its sequence number and waits until it is
-//! acknowledged. When the sum passes the limit the oldest batch is dropped whole and its records
-//! counted: the gap in the sequence and the counter in the next heartbeat both say so.
+//! acknowledged. When the sum passes the limit the oldest batch is dropped whole, and the stream
+//! says so: the sequence has a gap, the next heartbeat carries the count, and the heartbeats that
+//! would have vouched for the time of the dropped records vouch for nothing.
 
 use std::collections::VecDeque;
 
 use prost::Message;
-use wire::{Batch, Record};
+use wire::{Batch, Record, RecordKind};
 
 /// A batch is sealed at this size at the latest. A quarter of what the collector accepts, so that
 /// the envelope and one large record never matter.
@@ -27,7 +28,21 @@ pub struct Outbox {
     in_flight: Option<u64>,
     memory: usize,
     totals: Totals,
+    debt: Debt,
 }
+
+/// What heartbeats that are yet to come have to own up to.
+#[derive(Default)]
+struct Debt {
+    /// Records that were lost and are in no heartbeat yet.
+    lost: u64,
+    /// Heartbeats that cover a time of which records were dropped.
+    without_cover: usize,
+}
+
+/// A record waits for at most the interval after its own to be covered, so dropping it takes the
+/// word of the two heartbeats that follow.
+const HEARTBEATS_TOUCHED: usize = 2;
 
 struct Sealed {
     batch: Batch,
@@ -59,10 +74,14 @@ impl Outbox {
             in_flight: None,
             memory: 0,
             totals: Totals::default(),
+            debt: Debt::default(),
         }
     }
 
-    pub fn push(&mut self, record: Record, clock_epoch_ns: i64) {
+    pub fn push(&mut self, mut record: Record, clock_epoch_ns: i64) {
+        if let Some(RecordKind::Heartbeat(heartbeat)) = &mut record.kind {
+            self.debt.settle_with(heartbeat);
+        }
         let bytes = record.encoded_len();
         if self.open_bytes + bytes > BATCH_BYTES {
             self.seal(clock_epoch_ns);
@@ -104,6 +123,7 @@ impl Outbox {
     pub fn acknowledged(&mut self, sequence: u64, rejected: u64) {
         if let Some(records) = self.settle(sequence) {
             self.totals.refused += rejected;
+            self.debt.lost += rejected;
             self.totals.acknowledged += records.saturating_sub(rejected);
         }
     }
@@ -112,6 +132,7 @@ impl Outbox {
     pub fn refused(&mut self, sequence: u64) {
         if let Some(records) = self.settle(sequence) {
             self.totals.refused += records;
+            self.debt.lost += records;
         }
     }
 
@@ -138,19 +159,47 @@ impl Outbox {
         while self.memory > self.memory_max {
             let oldest =
                 self.sealed.iter().position(|sealed| Some(sealed.batch.sequence) != self.in_flight);
-            match oldest.and_then(|at| self.sealed.remove(at)) {
+            let records = match oldest.and_then(|at| self.sealed.remove(at)) {
                 Some(sealed) => {
                     self.memory -= sealed.memory;
-                    self.totals.shed += sealed.batch.records.len() as u64;
+                    sealed.batch.records
                 }
+                None if self.open.is_empty() => return,
                 None => {
                     self.memory -= self.open_bytes + self.open.len() * RECORD_OVERHEAD_BYTES;
-                    self.totals.shed += self.open.len() as u64;
-                    self.open.clear();
                     self.open_bytes = 0;
-                    return;
+                    std::mem::take(&mut self.open)
                 }
+            };
+            self.totals.shed += records.len() as u64;
+            self.withdraw_cover(oldest.unwrap_or(self.sealed.len()), records);
+        }
+    }
+
+    /// Takes the word of the heartbeats after dropped records, which stood at position `at`.
+    fn withdraw_cover(&mut self, at: usize, dropped: Vec<Record>) {
+        // What a dropped heartbeat had owned up to is owed again.
+        let owed = |record: Record| match record.kind {
+            Some(RecordKind::Heartbeat(heartbeat)) => heartbeat.lost_user,
+            _ => 0,
+        };
+        self.debt.lost += dropped.len() as u64 + dropped.into_iter().map(owed).sum::<u64>();
+        self.debt.without_cover = HEARTBEATS_TOUCHED;
+        let sealed = self.sealed.iter_mut().skip(at).flat_map(|sealed| &mut sealed.batch.records);
+        for record in sealed.chain(&mut self.open) {
+            if let Some(RecordKind::Heartbeat(heartbeat)) = &mut record.kind {
+                self.debt.settle_with(heartbeat);
             }
+        }
+    }
+}
+
+impl Debt {
+    fn settle_with(&mut self, heartbeat: &mut wire::Heartbeat) {
+        heartbeat.lost_user += std::mem::take(&mut self.lost);
+        if self.without_cover > 0 {
+            self.without_cover -= 1;
+            heartbeat.covered_from_ns = heartbeat.covered_to_ns;
         }
     }
 }
@@ -201,6 +250,37 @@ mod tests {
         }
         assert_eq!(sequences(&outbox), [0, 3, 4, 5]);
         assert_eq!(outbox.totals().shed, 2);
+    }
+
+    #[test]
+    fn dropped_records_take_the_word_of_the_heartbeats_that_would_cover_them() {
+        let mut outbox = outbox(3 * (RECORD_OVERHEAD_BYTES + 24));
+        let beat = |from, to| {
+            let heartbeat = wire::Heartbeat {
+                covered_from_ns: from,
+                covered_to_ns: to,
+                ..wire::Heartbeat::default()
+            };
+            Record { kind: Some(RecordKind::Heartbeat(heartbeat)) }
+        };
+        for interval in 0..5 {
+            outbox.push(beat(interval * 10, interval * 10 + 10), 0);
+            outbox.seal(0);
+        }
+        outbox.push(beat(50, 60), 0);
+        outbox.seal(0);
+        let kept: Vec<_> = outbox
+            .sealed
+            .iter()
+            .flat_map(|sealed| &sealed.batch.records)
+            .map(|record| match &record.kind {
+                Some(RecordKind::Heartbeat(row)) => {
+                    (row.covered_from_ns, row.covered_to_ns, row.lost_user)
+                }
+                other => panic!("not a heartbeat: {other:?}"),
+            })
+            .collect();
+        assert_eq!(kept, [(40, 40, 3), (50, 50, 0), (50, 60, 0)]);
     }
 
     #[test]

@@ -14,9 +14,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent_ebpf::abi::{Plain, Socket, Tuple, VERSION, VERSION_SYMBOL, counter};
+use agent_ebpf::abi::{Owner, Plain, Socket, Tuple, VERSION, VERSION_SYMBOL, counter};
 use agent_ebpf::field::COUNT;
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya::programs::{BtfTracePoint, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 use tokio::io::unix::AsyncFd;
@@ -64,6 +64,7 @@ pub struct Kernel {
     sockets: HashMap<MapData, u64, [u8; size_of::<Socket>()]>,
     seeds: HashMap<MapData, [u8; size_of::<Tuple>()], u8>,
     counters: PerCpuArray<MapData, u64>,
+    unfollowed: PerCpuHashMap<MapData, [u8; size_of::<Owner>()], u64>,
     pub offsets: Arc<Offsets>,
     pub manifest: Manifest,
     pub programs_digest: String,
@@ -117,6 +118,8 @@ impl Kernel {
             seeds: HashMap::try_from(take(&mut ebpf, "SEEDS")?).map_err(in_map("SEEDS"))?,
             counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
                 .map_err(in_map("COUNTERS"))?,
+            unfollowed: PerCpuHashMap::try_from(take(&mut ebpf, "UNFOLLOWED")?)
+                .map_err(in_map("UNFOLLOWED"))?,
             programs: ebpf,
             offsets: Arc::new(offsets),
             manifest,
@@ -181,6 +184,13 @@ impl Kernel {
         sums
     }
 
+    /// Calls of each owner, since the start, that no exchange was made of.
+    pub fn unfollowed(&self, mut each: impl FnMut(Owner, u64)) {
+        for (owner, counts) in self.unfollowed.iter().take(OWNERS_WALKED_MAX).flatten() {
+            each(Owner::from_bytes(owner), counts.iter().sum());
+        }
+    }
+
     /// The kernel counts these for each program and tells them in the descriptor's text.
     fn missed(&self) -> u64 {
         let count = |(_, program): (&str, &Program)| {
@@ -193,8 +203,9 @@ impl Kernel {
     }
 }
 
-/// Twice the socket map's capacity.
+/// Twice the maps' capacities.
 const SOCKETS_WALKED_MAX: usize = 131_072;
+const OWNERS_WALKED_MAX: usize = 8_192;
 
 fn attach_all(ebpf: &mut Ebpf, offsets: &Offsets) -> Vec<Line> {
     let btf = Btf::from_sys_fs().map_err(|error| chain(&error));

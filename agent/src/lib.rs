@@ -13,6 +13,7 @@ pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod conntrack;
+pub mod coverage;
 pub mod dump;
 pub mod export;
 pub mod flow;

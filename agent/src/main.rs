@@ -85,7 +85,6 @@ async fn start(config: Config, print: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "the manifest is this command's output")]
 fn check(programs: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let kernel = Kernel::load(&programs.unwrap_or_else(agent::config::default_programs))?;
     print!("{}", kernel.manifest.render());

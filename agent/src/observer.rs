@@ -3,7 +3,7 @@
 //! It is given events, socket walks and dumps, and appends records. It reads the cgroup tree
 //! through [`Attributor`] and nothing else.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use agent_ebpf::abi::{Owner, Socket, Tuple, role, state};
@@ -25,6 +25,8 @@ pub struct Skipped {
     pub excluded: u64,
     /// Written by programs of another version.
     pub unreadable: u64,
+    /// Calls of our pods that no exchange was made of: their connection began before the agent.
+    pub unfollowed: u64,
 }
 
 pub struct Observer {
@@ -35,6 +37,8 @@ pub struct Observer {
     bindings: Bindings,
     quiet: Quiet,
     skipped: Skipped,
+    /// Calls that are in [`Skipped::unfollowed`] already.
+    unfollowed: HashMap<Owner, u64>,
 }
 
 impl Observer {
@@ -52,6 +56,7 @@ impl Observer {
             bindings: Bindings::new(active_timeout_ns),
             quiet: Quiet::default(),
             skipped: Skipped::default(),
+            unfollowed: HashMap::new(),
         }
     }
 
@@ -94,6 +99,19 @@ impl Observer {
         for entry in entries.iter().filter(|entry| entry.is_translated()) {
             self.binding(entry.binding(self.node_netns, at_ns), out);
         }
+    }
+
+    /// Takes how many calls of an owner made no exchange, since the start. Those of a pod are loss.
+    /// Those of the node's own processes are not: their long connections may be older than the
+    /// tracking of connections itself.
+    pub fn unfollowed(&mut self, owner: Owner, calls: u64) {
+        let Verdict::Ours(attribution) = self.attributor.attribute(owner) else { return };
+        if attribution.pod_uid.is_none() {
+            return;
+        }
+        // The kernel forgets owners that are long silent, and then counts from 0 again.
+        let before = self.unfollowed.insert(owner, calls).filter(|&before| before <= calls);
+        self.skipped.unfollowed += calls - before.unwrap_or(0);
     }
 
     /// Begins a walk over the followed sockets.

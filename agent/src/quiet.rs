@@ -66,10 +66,11 @@ impl Quiet {
         shipped.is_some_and(|shipped| shipped.turn == Identity::of(&event.turn))
     }
 
-    /// Ends a walk: connections that it did not meet are gone.
+    /// Ends a walk: connections that neither it nor the one before met are gone. The close of one
+    /// that the last walk did not meet may still be on its way through the ring buffer.
     pub fn keep_seen(&mut self) {
         let walk = self.walk;
-        self.shipped.retain(|_, shipped| shipped.seen_in_walk == walk);
+        self.shipped.retain(|_, shipped| shipped.seen_in_walk + 1 >= walk);
     }
 }
 
@@ -137,11 +138,22 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_gone_is_forgotten() {
+    fn a_close_that_is_read_after_the_next_walk_is_still_known_to_repeat() {
         let mut quiet = Quiet::default();
         walk(&mut quiet, &socket(phase::RESPONSE, 10), 50);
         quiet.begin_walk();
         quiet.keep_seen();
+        assert!(quiet.repeats(&ended(10)));
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_is_forgotten() {
+        let mut quiet = Quiet::default();
+        walk(&mut quiet, &socket(phase::RESPONSE, 10), 50);
+        for _ in 0..2 {
+            quiet.begin_walk();
+            quiet.keep_seen();
+        }
         assert!(quiet.shipped.is_empty());
     }
 }

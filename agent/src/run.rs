@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use agent_ebpf::abi::{Tuple, counter};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tracing::{error, info, warn};
+use tracing::{debug, info, warn};
 use wire::{Heartbeat, Record, RecordKind};
 
 use crate::attribution::Attributor;
 use crate::batch::Outbox;
 use crate::config::Config;
+use crate::coverage::Coverage;
 use crate::export::{AddressError, Exporter, Shelf};
 use crate::kernel::{self, Kernel, KernelError};
 use crate::observer::Observer;
@@ -59,14 +60,7 @@ struct Agent {
     fresh: Vec<Record>,
     /// Records handed to the sink since the last heartbeat.
     shipped: u64,
-    covered_to_ns: u64,
-    lost_before: Lost,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Lost {
-    kernel: u64,
-    user: u64,
+    coverage: Coverage,
 }
 
 /// Runs until `stop` completes.
@@ -106,8 +100,7 @@ pub async fn run(
         observer,
         sink,
         shipped: 0,
-        covered_to_ns: start_ns,
-        lost_before: Lost::default(),
+        coverage: Coverage::new(start_ns),
     };
     let outcome = agent.follow(stop).await;
     if let Some(exporting) = exporting {
@@ -142,7 +135,7 @@ impl Agent {
                 biased;
                 () = &mut stop => return self.stop(),
                 _ = heartbeat.tick() => self.heartbeat(self.config.sweep),
-                _ = sweep.tick() => { self.sweep(self.config.sweep); }
+                _ = sweep.tick() => self.sweep(self.config.sweep),
                 _ = tracked.tick() => self.dump_conntrack().await,
                 _ = seal.tick() => self.seal(),
                 outcome = kernel.next(DRAIN_BATCH, |bytes| observer.event(bytes, &offsets, fresh)) => {
@@ -162,11 +155,13 @@ impl Agent {
         Ok(())
     }
 
-    /// Ships the turns that were silent for `quiet`, and says up to when everything is shipped.
-    fn sweep(&mut self, quiet: Duration) -> Option<u64> {
+    /// Ships the turns that were silent for `quiet`.
+    fn sweep(&mut self, quiet: Duration) {
         let now_ns = clock::boot_ns();
         let silent_until_ns = now_ns.saturating_sub(nanoseconds(quiet));
         self.observer.attributor.rescan();
+        let lost = self.lost();
+        self.coverage.begin_sweep(now_ns, lost);
         self.observer.begin_walk();
         let Self { kernel, observer, fresh, .. } = self;
         kernel.sockets(|cookie, socket| {
@@ -177,52 +172,49 @@ impl Agent {
         // A turn that ended during the walk is in the ring buffer, and read before the heartbeat.
         let offsets = Arc::clone(&kernel.offsets);
         let count = kernel.drain(DRAIN_SWEEP, |bytes| observer.event(bytes, &offsets, fresh));
-        (count < DRAIN_SWEEP).then_some(silent_until_ns)
+        if count < DRAIN_SWEEP {
+            self.coverage.end_sweep(silent_until_ns);
+        }
+    }
+
+    /// What the kernel half could not record or not make sense of, since the start. What is lost on
+    /// the way to the collector the outbox adds to the heartbeats itself.
+    fn lost(&mut self) -> u64 {
+        let Self { kernel, observer, .. } = self;
+        kernel.unfollowed(|owner, calls| observer.unfollowed(owner, calls));
+        let skipped = observer.skipped();
+        kernel.counters().lost() + skipped.unreadable + skipped.unfollowed
     }
 
     fn heartbeat(&mut self, quiet: Duration) {
-        // Without a complete sweep the interval stays open until the next heartbeat.
-        let covered_to_ns = self.sweep(quiet).unwrap_or(self.covered_to_ns).max(self.covered_to_ns);
+        self.sweep(quiet);
+        let interval = self.coverage.close();
         let counters = self.kernel.counters();
-        let user = match &self.sink {
-            Sink::Collector(shelf) => {
-                let totals = shelf.outbox().totals();
-                totals.shed + totals.refused
-            }
-            Sink::Print => 0,
-        };
-        let skipped = self.observer.skipped();
-        let lost = Lost { kernel: counters.lost() + skipped.unreadable, user };
         let sample = clock::sample();
-        let shipped = self.shipped + self.fresh.len() as u64;
         let heartbeat = Heartbeat {
-            covered_from_ns: self.covered_to_ns,
-            covered_to_ns,
-            lost_kernel: lost.kernel - self.lost_before.kernel,
-            lost_user: lost.user.saturating_sub(self.lost_before.user),
-            shipped,
+            covered_from_ns: interval.from_ns,
+            covered_to_ns: interval.to_ns,
+            lost_kernel: interval.lost,
+            lost_user: 0,
+            shipped: self.shipped + self.fresh.len() as u64,
             clock_boot_ns: sample.boot_ns,
             clock_wall_ns: sample.wall_ns,
             manifest_id: self.kernel.manifest.id(),
             idle_after_ns: nanoseconds(self.config.heartbeat_interval) * 3,
         };
-        tracing::debug!(
-            shipped,
-            lost_kernel = heartbeat.lost_kernel,
-            lost_user = heartbeat.lost_user,
+        debug!(
+            shipped = heartbeat.shipped,
             role_unknown = counters.get(counter::ROLE_UNKNOWN),
             resynchronised = counters.get(counter::RESYNCHRONISED),
             contended = counters.get(counter::CONTENDED),
             unreadable = counters.get(counter::UNREADABLE),
-            ?skipped,
+            skipped = ?self.observer.skipped(),
             "heartbeat"
         );
-        if heartbeat.lost_kernel > 0 || heartbeat.lost_user > 0 {
-            error!(heartbeat.lost_kernel, heartbeat.lost_user, "records were lost");
+        if interval.lost > 0 {
+            warn!(interval.lost, "not everything was recorded");
         }
         self.fresh.push(record::record(RecordKind::Heartbeat(heartbeat)));
-        self.covered_to_ns = covered_to_ns;
-        self.lost_before = lost;
         self.shipped = 0;
     }
 
@@ -256,7 +248,7 @@ impl Agent {
         }
     }
 
-    /// Moves fresh records to where they go. A heartbeat closes its batch.
+    /// Moves fresh records to where they go.
     fn ship(&mut self) -> Result<(), RunError> {
         if self.fresh.is_empty() {
             return Ok(());

@@ -15,7 +15,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::clock::now_ns;
 use crate::lock;
-use crate::loss::{count, emit, readable};
+use crate::loss::{count, emit, readable, unfollowed};
 use crate::maps::{SEEDS, SOCKETS};
 use crate::memory::read;
 use crate::socket;
@@ -82,6 +82,9 @@ fn observe(entry: &mut Socket, cookie: u64, call: &Call) {
     if outcome == Outcome::Resynchronised {
         count(counter::RESYNCHRONISED);
     }
+    if outcome != Outcome::Followed {
+        unfollowed(&entry.owner, &entry.tuple);
+    }
 }
 
 /// A socket that opened unseen is followed when a conntrack dump knows who began; otherwise its
@@ -91,12 +94,14 @@ fn join(sock: u64, cookie: u64, call: &Call) {
     let Some(tuple) = readable(socket::tuple(sock)) else {
         return;
     };
+    let owner = socket::owner(sock);
+    unfollowed(&owner, &tuple);
     // SAFETY: the value is one byte, copied at once.
     let Some(role) = (unsafe { SEEDS.get(&tuple) }).copied() else {
         count(counter::ROLE_UNKNOWN);
         return;
     };
-    let mut entry = Socket { owner: socket::owner(sock), tuple, role, ..Socket::default() };
+    let mut entry = Socket { owner, tuple, role, ..Socket::default() };
     entry.join(call);
     // Another call may have joined the socket at the same time; then it is followed already.
     let added = SOCKETS.insert(cookie, entry, u64::from(BPF_NOEXIST)).is_ok();
