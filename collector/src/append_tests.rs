@@ -14,6 +14,8 @@ const COLLECTOR: &str = "c0";
 #[derive(Clone, Default)]
 struct Fake {
     tables: Arc<Mutex<BTreeMap<&'static str, (i64, Vec<String>)>>>,
+    /// Tables in the order in which they took rows.
+    order: Arc<Mutex<Vec<&'static str>>>,
     failures_before: Arc<AtomicUsize>,
     failures_after: Arc<AtomicUsize>,
 }
@@ -53,6 +55,7 @@ impl RawTables for Fake {
             let (position, stored) = tables.entry(R::TABLE).or_default();
             if *position < reach.last {
                 *position = reach.last;
+                self.order.lock().unwrap().push(R::TABLE);
                 stored.extend(rows.iter().map(|row| serde_json::to_string(row).unwrap()));
             }
         }
@@ -130,6 +133,14 @@ async fn a_commit_that_landed_but_reported_failure_is_not_repeated() {
     tables.failures_after.store(1, SeqCst);
     round(open(folder.path(), SEGMENT_BYTES), tables.clone(), 0..3).await;
     assert_eq!((tables.rows("raw_span"), tables.rows("raw_heartbeat")), (3, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_is_committed_after_the_rows_it_covers() {
+    let folder = tempfile::tempdir().unwrap();
+    let tables = Fake::default();
+    round(open(folder.path(), SEGMENT_BYTES), tables.clone(), 0..3).await;
+    assert_eq!(*tables.order.lock().unwrap(), ["raw_span", "raw_heartbeat"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
