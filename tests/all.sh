@@ -35,6 +35,7 @@ step "formatting and bans" make --no-print-directory lint
 step "build" cargo build --workspace --bins || finish
 step "cargo tests" cargo test --workspace
 step "kernel programs on live traffic" agent/tests/live.sh
-step "scorer and lab by themselves" in_tests -m unittest discover -t . -s score/unit
+step "scorer by itself" in_tests -m unittest discover -t . -s score/unit
+step "lab by itself" in_tests -m unittest discover -t . -s lab/checks
 step "end to end" in_tests -m e2e
 finish
