@@ -186,3 +186,103 @@ impl Observer {
 fn nat_record(binding: wire::NatBinding) -> Record {
     record::record(wire::RecordKind::NatBinding(binding))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agent_ebpf::abi::{Turn, mapped};
+    use agent_ebpf::turn::phase;
+
+    const NODE: u64 = 1;
+    const QUIET: u64 = 50;
+    const NOW: u64 = 100;
+
+    /// Everything of the node's own namespace is ours; the collector at 10.0.0.9:4319 is excluded.
+    fn observer() -> Observer {
+        let excluded = HashSet::from([(IpAddr::from([10, 0, 0, 9]), 4319)]);
+        Observer::new(Attributor::new(NODE, None), excluded, NODE, 1_000_000)
+    }
+
+    fn socket(netns_cookie: u64, remote_ip: [u8; 4]) -> Socket {
+        Socket {
+            owner: Owner { netns_cookie, cgroup_id: 0 },
+            tuple: Tuple { remote_ip: mapped(remote_ip), remote_port: 4319, ..Tuple::default() },
+            turn: Turn { end_ns: QUIET, ..Turn::default() },
+            role: role::CLIENT,
+            phase: phase::RESPONSE,
+            ..Socket::default()
+        }
+    }
+
+    fn walked(observer: &mut Observer, socket: Socket, again: Option<Socket>) -> Vec<Record> {
+        let mut out = Vec::new();
+        observer.begin_walk();
+        observer.socket(7, &socket, (NOW, QUIET), || again, &mut out);
+        observer.end_walk(NOW, &mut out);
+        out
+    }
+
+    fn exchanges(records: &[Record]) -> usize {
+        let is_exchange =
+            |record: &&Record| matches!(record.kind, Some(wire::RecordKind::Exchange(_)));
+        records.iter().filter(is_exchange).count()
+    }
+
+    #[test]
+    fn a_silent_turn_of_ours_is_shipped_once_with_its_connection() {
+        let (mut observer, ours) = (observer(), socket(NODE, [10, 0, 0, 8]));
+        let first = walked(&mut observer, ours, Some(ours));
+        assert_eq!((first.len(), exchanges(&first)), (2, 1));
+        assert!(walked(&mut observer, ours, Some(ours)).is_empty());
+    }
+
+    #[test]
+    fn a_socket_that_changed_while_it_was_read_waits_for_the_next_walk() {
+        let (mut observer, ours) = (observer(), socket(NODE, [10, 0, 0, 8]));
+        let mut changed = ours;
+        changed.turn.end_ns += 1;
+        assert_eq!(exchanges(&walked(&mut observer, ours, Some(changed))), 0);
+        let locked = Socket { lock: 1, ..ours };
+        assert_eq!(exchanges(&walked(&mut observer, locked, Some(locked))), 0);
+        assert_eq!(exchanges(&walked(&mut observer, ours, Some(ours))), 1);
+    }
+
+    #[test]
+    fn what_is_excluded_or_strange_is_counted_and_not_shipped() {
+        let mut observer = observer();
+        let excluded = socket(NODE, [10, 0, 0, 9]);
+        assert!(walked(&mut observer, excluded, Some(excluded)).is_empty());
+        let strange = socket(NODE + 1, [10, 0, 0, 8]);
+        assert!(walked(&mut observer, strange, Some(strange)).is_empty());
+        let skipped = observer.skipped();
+        assert_eq!((skipped.excluded, skipped.strangers), (1, 1));
+    }
+
+    #[test]
+    fn a_translation_in_a_strange_table_or_to_an_excluded_end_is_not_shipped() {
+        let mut observer = observer();
+        let mut out = Vec::new();
+        let binding = |netns_cookie, destination: [u8; 4]| wire::NatBinding {
+            netns_cookie,
+            original_destination: wire::Endpoint::new(IpAddr::from(destination), 4319),
+            ..wire::NatBinding::default()
+        };
+        observer.binding(binding(NODE + 1, [10, 0, 0, 8]), &mut out);
+        observer.binding(binding(NODE, [10, 0, 0, 9]), &mut out);
+        assert!(out.is_empty());
+        observer.binding(binding(NODE, [10, 0, 0, 8]), &mut out);
+        assert_eq!(out.len(), 1);
+    }
+
+    #[test]
+    fn unreadable_records_are_counted() {
+        let mut observer = observer();
+        // A header, no types and one empty string: every field is missing, and nothing asks for one.
+        let mut btf = vec![0x9f, 0xeb, 1, 0];
+        btf.extend([24u32, 0, 0, 0, 1].into_iter().flat_map(u32::to_le_bytes));
+        btf.push(0);
+        let offsets = Offsets::resolve(&btf, None).expect("BTF without types");
+        observer.event(b"three random bytes", &offsets, &mut Vec::new());
+        assert_eq!(observer.skipped().unreadable, 1);
+    }
+}

@@ -65,6 +65,14 @@ def serve(ip, port, how):
         threading.Thread(target=serve_connection, args=(connection, how), daemon=True).start()
 
 
+def send(connection, payload, how):
+    if how == "split":
+        connection.sendall(b"%d\n" % len(payload))
+        connection.sendall(payload)
+    else:
+        connection.sendall(b"%d\n%s" % (len(payload), payload))
+
+
 def converse(ip, port, how):
     """Commands on standard input: `<count> <payload bytes>`, `say <payload>`, or `close`."""
     connection = socket.create_connection((ip, port), timeout=20)
@@ -80,15 +88,16 @@ def converse(ip, port, how):
             count, payload = int(words[0]), b"x" * int(words[1])
         answered = 0
         for _ in range(count):
-            if how == "split":
-                connection.sendall(b"%d\n" % len(payload))
-                connection.sendall(payload)
-            else:
-                connection.sendall(b"%d\n%s" % (len(payload), payload))
+            writer = threading.Thread(target=send, args=(connection, payload, how))
+            writer.start()
+            # With a reader of its own the response may be read before the writer has returned.
+            if how != "duplex":
+                writer.join()
             try:
                 answered += read_message(stream) == payload
             except OSError:
                 pass
+            writer.join()
         tell(event="answered", count=answered)
     connection.close()
     tell(event="closed")

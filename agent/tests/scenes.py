@@ -22,6 +22,8 @@ def play(stage):
     split.say("20 300")
     direct = stage.client(8080, ip=POD_IP[SERVER])
     direct.say("5 10")
+    duplex = stage.client(8080, "duplex")
+    duplex.say("500 40")
     small = stage.client(8080)
     small.say("300 1")
     large = stage.client(8080)
@@ -90,6 +92,10 @@ def play(stage):
     def split_header_and_body_are_one_turn():
         client, _ = seen.both_ends(split.port, 20)
         assert {line["bytes_request"] for line in client} == {len("300\n") + 300}
+
+    def a_reader_beside_the_writer_makes_the_same_turns():
+        client, _ = seen.both_ends(duplex.port, 500)
+        assert all(line["thread"] not in (0, line["response_thread"]) for line in client)
 
     def small_turns_are_all_counted():
         seen.both_ends(small.port, 300)
