@@ -181,12 +181,11 @@ fn decompress(body: Bytes, limit: usize) -> Result<Bytes, Refusal> {
     Ok(message.into())
 }
 
-/// An empty body is an empty request in either encoding.
+/// No bytes at all are an empty request in protobuf, and no JSON: that would be `{}`.
 fn decode(encoding: Encoding, message: Bytes) -> Result<ExportTraceServiceRequest, Refusal> {
     match encoding {
         Encoding::Protobuf => ExportTraceServiceRequest::decode(message.clone())
             .map_err(|_| Refusal::Protobuf(message)),
-        Encoding::Json if message.is_empty() => Ok(ExportTraceServiceRequest::default()),
         Encoding::Json => serde_json::from_slice(&message).map_err(|_| Refusal::Json(message)),
     }
 }

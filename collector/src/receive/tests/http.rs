@@ -59,7 +59,7 @@ async fn http_stores_good_spans_beside_bad_ones_and_counts_the_bad_exactly() {
 }
 
 #[tokio::test]
-async fn http_takes_json_gzip_chunks_and_nothing_at_all() {
+async fn http_takes_json_gzip_chunks_and_an_empty_message() {
     let mut house = House::new();
     let address = house.http().await;
     let gzipped = gzip(&request(vec![span(1)]));
@@ -76,7 +76,8 @@ async fn http_takes_json_gzip_chunks_and_nothing_at_all() {
     assert!(String::from_utf8(body).unwrap().contains("rejectedSpans"));
 
     assert_eq!(post(address, PROTOBUF, b"").await.0, 200);
-    assert_eq!(post(address, JSON, b"").await.0, 200);
+    assert_eq!(post(address, JSON, b"{}").await.0, 200);
+    assert_eq!(post(address, JSON, b"").await.0, 400);
 
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(
