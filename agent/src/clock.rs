@@ -17,6 +17,32 @@ impl Sample {
     }
 }
 
+/// How far the wall clock may move from the epoch in force before a new epoch begins. Slewing at
+/// its most, 500 ppm, takes 2 s for it; the jitter of a sample is a thousand times less.
+const STEP_NS: u64 = 1_000_000;
+
+/// The wall clock's epoch in force: the same for every record until the clock has really moved, so
+/// that records of one node keep the order and the distances that they have on its boot clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    ns: i64,
+}
+
+impl Epoch {
+    pub fn of(sample: Sample) -> Self {
+        Self { ns: sample.epoch_ns() }
+    }
+
+    /// Looks at the clocks again; wall clock minus boot clock, as records are to carry it.
+    pub fn follow(&mut self, sample: Sample) -> i64 {
+        let measured = sample.epoch_ns();
+        if measured.abs_diff(self.ns) > STEP_NS {
+            self.ns = measured;
+        }
+        self.ns
+    }
+}
+
 pub fn boot_ns() -> u64 {
     read(ClockId::Boottime)
 }
@@ -55,6 +81,16 @@ mod tests {
         let sample = Sample { boot_ns: 5, wall_ns: 1_000 };
         assert_eq!(sample.epoch_ns(), 995);
         assert_eq!(Sample { boot_ns: 10, wall_ns: 4 }.epoch_ns(), -6);
+    }
+
+    #[test]
+    fn the_epoch_stays_through_jitter_and_follows_a_step() {
+        let at = |wall_ns| Sample { boot_ns: 0, wall_ns };
+        let mut epoch = Epoch::of(at(5_000_000));
+        assert_eq!(epoch.follow(at(5_000_400)), 5_000_000);
+        assert_eq!(epoch.follow(at(6_000_000)), 5_000_000);
+        assert_eq!(epoch.follow(at(6_000_001)), 6_000_001);
+        assert_eq!(epoch.follow(at(4_999_000)), 4_999_000);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use wire::{Heartbeat, Record, RecordKind};
 
 use crate::attribution::Attributor;
 use crate::batch::Outbox;
+use crate::clock::Epoch;
 use crate::config::Config;
 use crate::coverage::Coverage;
 use crate::export::{AddressError, Exporter, Shelf};
@@ -61,6 +62,7 @@ struct Agent {
     /// Records handed to the sink since the last heartbeat.
     shipped: u64,
     coverage: Coverage,
+    epoch: Epoch,
 }
 
 /// Runs until `stop` completes.
@@ -101,6 +103,7 @@ pub async fn run(
         sink,
         shipped: 0,
         coverage: Coverage::new(start_ns),
+        epoch: Epoch::of(clock::sample()),
     };
     let outcome = agent.follow(stop).await;
     if let Some(exporting) = exporting {
@@ -243,8 +246,9 @@ impl Agent {
     }
 
     fn seal(&mut self) {
+        let epoch_ns = self.epoch.follow(clock::sample());
         if let Sink::Collector(shelf) = &self.sink {
-            shelf.seal(clock::sample().epoch_ns());
+            shelf.seal(epoch_ns);
         }
     }
 
@@ -254,9 +258,9 @@ impl Agent {
             return Ok(());
         }
         self.shipped += self.fresh.len() as u64;
+        let epoch_ns = self.epoch.follow(clock::sample());
         match &self.sink {
             Sink::Collector(shelf) => {
-                let epoch_ns = clock::sample().epoch_ns();
                 let mut outbox = shelf.outbox();
                 for record in self.fresh.drain(..) {
                     outbox.push(record, epoch_ns);
