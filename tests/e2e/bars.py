@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from lab.run import Finished
 from score.line import Score
+from score.truth import TrueRequest
 
 QUERYABLE_P99_MAX_S = 30
 UNTRACED_CORRECT_MIN = 0.95
 REQUESTS_MIN = 1000
+REPLICAS = 2
+REUSE_MIN = 4
+"""Hops a connection, on average."""
 
 
 def all_true(score: Score) -> str:
@@ -40,6 +44,24 @@ def backend_was_killed(finished: Finished, score: Score) -> str:
     assert finished.driven.killed_request is not None
     assert score.failed_requests == 1, score.line()
     return f"request {finished.driven.killed_request}, {finished.driven.killed_pod}"
+
+
+def traffic_is_varied(true: list[TrueRequest]) -> str:
+    """A run that asks little would be easy to tell truly: there are calls of a pod to itself and to
+    the other replica through its own Service, both replicas of every Service that has two are
+    chosen, and connections carry more than one request."""
+    hops = [hop for request in true for hop in request.hops]
+    own = [
+        hop for hop in hops if (hop.source_pod or "").startswith("cart") and "cart" in hop.services
+    ]
+    hairpins = sum(hop.source_pod == hop.destination_pod for hop in own)
+    assert 0 < hairpins < len(own), f"{hairpins} of {len(own)} calls of cart reach the caller"
+    for service in ("cart", "price"):
+        pods = {hop.destination_pod for hop in hops if service in hop.services}
+        assert len(pods) >= REPLICAS, f"{service} was only served by {pods}"
+    connections = {(hop.source, hop.requested) for hop in hops}
+    assert len(hops) > REUSE_MIN * len(connections), f"{len(connections)} connections"
+    return f"{len(hops)} hops on {len(connections)} connections, {hairpins} hairpins"
 
 
 def explained(score: Score) -> str:

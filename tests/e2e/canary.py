@@ -2,19 +2,24 @@
 
 The shop plants the marker wherever a secret could be. It is looked for as it is, in base64 (at each
 of the three alignments), in hex and in UTF-16; files as they are on disk, parquet columns
-decompressed, and the spool while the run goes on, because it is trimmed afterwards.
+decompressed, what the commands print, and the spool while the run goes on, because it is trimmed
+afterwards.
 """
 
 from __future__ import annotations
 
 import base64
+import subprocess
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lab.parts import binary
+
 ALIGNMENTS = 3
 PRODUCT_LOGS = ("agent-*.log", "collector.log", "correlator.log")
 SPOOL_EVERY_S = 0.5
+COMMAND_MAX_S = 60
 
 
 class Marker:
@@ -67,16 +72,17 @@ class SpoolWatch:
                 self.hits += [f"{path.name}: {form}" for form in self.marker.found_in(content)]
 
 
-def sweep(connection, out: Path, marker: Marker) -> tuple[list[str], int]:
-    """Hits, and how many bytes were looked at, decompressed ones included."""
+def sweep(contents: Iterable[tuple[str, bytes]], marker: Marker) -> tuple[list[str], int]:
+    """Hits, and how many bytes were looked at."""
     hits, looked_at = [], 0
-    for name, content in written(connection, out):
+    for name, content in contents:
         looked_at += len(content)
         hits += [f"{name}: {form}" for form in marker.found_in(content)]
     return hits, looked_at
 
 
 def written(connection, out: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file of the product, under its name; tables also decompressed."""
     for path in product_files(out):
         yield str(path.relative_to(out)), path.read_bytes()
         if path.suffix == ".parquet":
@@ -90,6 +96,14 @@ def product_files(out: Path) -> Iterable[Path]:
     yield from files(out / "spool")
     for pattern in PRODUCT_LOGS:
         yield from sorted((out / "logs").glob(pattern))
+
+
+def said(out: Path) -> Iterator[tuple[str, bytes]]:
+    """What the product's own commands print about the run."""
+    for verb in (["paths", "-o", "json"], ["ambiguous"], ["doctor"]):
+        command = [str(binary("throughline")), *verb, "--tables", str(out / "tables")]
+        done = subprocess.run(command, capture_output=True, timeout=COMMAND_MAX_S)
+        yield f"output of {verb[0]}", done.stdout + done.stderr
 
 
 def files(folder: Path) -> list[Path]:

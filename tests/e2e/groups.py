@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,10 @@ from lab.parts import REPOSITORY
 from lab.product import ProductSettings
 from lab.run import Finished, RunSettings, runs_directory
 from lab.shop import deploy
-from score import tables
+from score import tables, truth
 from score.line import score
 
-from . import bars, canary, derived, faults, hostile_checks, reading
+from . import bars, canary, derived, faults, hostile_checks, planted, reading
 from .report import Report
 
 TESTS = REPOSITORY / "tests"
@@ -36,6 +37,7 @@ def scored(report: Report, mode: str, traced: bool) -> None:
         f"{prefix}_paths_{outcome}",
         f"{prefix}_paths_are_queryable_within_30_s",
         f"{prefix}_killed_backend_is_one_of_the_scored",
+        f"{prefix}_traffic_is_varied",
     ]
     # The first run is also the one that the other checks look at.
     more = mode == "iptables" and traced
@@ -54,6 +56,7 @@ def scored(report: Report, mode: str, traced: bool) -> None:
     report.check(names[0], lambda: (bars.all_true if traced else bars.none_false)(result))
     report.check(names[1], lambda: bars.queryable(result))
     report.check(names[2], lambda: bars.backend_was_killed(finished, result))
+    report.check(names[3], lambda: bars.traffic_is_varied(truth.read(out / "truth.jsonl")))
     if more:
         look(report, finished, visit)
 
@@ -102,6 +105,7 @@ LOOKING_NAMES = [
     "tables_open_in_duckdb_with_the_counts_that_the_product_reports",
     "tables_open_in_spark_with_the_same_counts",
     "marker_is_found_nowhere",
+    "scorer_finds_what_is_planted_in_the_rows_of_a_real_run",
     "second_backfill_changes_nothing",
     "backfill_from_raw_tables_alone_gives_equal_rows",
 ]
@@ -115,7 +119,7 @@ def look(report: Report, finished: Finished, visit: Visit) -> None:
     answers = visit.answers
     bodies = [
         lambda: hostile_checks.three_random_bytes(answers, rows),
-        lambda: hostile_checks.empty_body(answers),
+        lambda: hostile_checks.empty_body(answers, rows),
         lambda: hostile_checks.huge_body(answers, rows),
         lambda: hostile_checks.cut_log_line(connection, folder, rows),
         lambda: hostile_checks.span_without_ids(answers, connection, folder, rows),
@@ -123,6 +127,7 @@ def look(report: Report, finished: Finished, visit: Visit) -> None:
         lambda: counts_agree(connection, folder),
         lambda: spark_agrees(connection, folder),
         lambda: marker_is_nowhere(connection, finished.out, visit),
+        lambda: planted.found(connection, finished.out),
         lambda: derived.second_changes_nothing(connection, finished, visit.product),
         lambda: derived.from_raw_tables_is_equal(connection, finished, visit.product),
     ]
@@ -148,7 +153,8 @@ def spark_agrees(connection, folder: Path) -> str:
 def marker_is_nowhere(connection, out: Path, visit: Visit) -> str:
     control = visit.marker.found_in((out / "run.json").read_bytes())
     assert control == ["raw"], "the sweep does not even find the marker where it was written down"
-    hits, looked_at = canary.sweep(connection, out, visit.marker)
+    contents = itertools.chain(canary.written(connection, out), canary.said(out))
+    hits, looked_at = canary.sweep(contents, visit.marker)
     hits += visit.spool.hits
     assert not hits, f"the marker is in {sorted(set(hits))[:10]}"
     assert visit.spool.bytes_seen > 0, "the spool was never seen with anything in it"

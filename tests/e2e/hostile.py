@@ -16,10 +16,12 @@ import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as service
 from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 
-from lab.constants import COLLECTOR_IP, OTLP_GRPC_PORT, OTLP_HTTP_PORT, SYSLOG_PORT
+from lab.constants import AGENT_PORT, COLLECTOR_IP, OTLP_GRPC_PORT, OTLP_HTTP_PORT, SYSLOG_PORT
 
 HUGE_BYTES = 100 * 1024 * 1024
 PIECE = bytes(1024 * 1024)
+OTLP_EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+AGENT_PUSH = "/throughline.agent.v1.Ingest/Push"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 NEIGHBOUR_TRACE = bytes.fromhex("5eed" * 8)
 """Trace of the good spans that travel with the bad ones."""
@@ -32,6 +34,7 @@ def main() -> None:
         "random_json": post(RANDOM, JSON),
         "random_gzip": post(RANDOM, encoding="gzip"),
         "random_grpc": call(RANDOM),
+        "random_agent": call(RANDOM, AGENT_PUSH, AGENT_PORT),
         "empty_http": post(b""),
         "empty_json": post(b"", JSON),
         "empty_grpc": call(b""),
@@ -82,12 +85,12 @@ def answer(connection: http.client.HTTPConnection) -> dict:
     return {"status": response.status, "rejected": rejected}
 
 
-def call(body: bytes) -> dict:
-    """An OTLP export with these bytes as its message."""
+def call(body: bytes, method: str = OTLP_EXPORT, port: int = OTLP_GRPC_PORT) -> dict:
+    """A call with these bytes as its message."""
     options = [("grpc.max_send_message_length", -1)]
-    with grpc.insecure_channel(f"{COLLECTOR_IP}:{OTLP_GRPC_PORT}", options=options) as channel:
+    with grpc.insecure_channel(f"{COLLECTOR_IP}:{port}", options=options) as channel:
         export = channel.unary_unary(
-            "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            method,
             request_serializer=bytes,
             response_deserializer=service.ExportTraceServiceResponse.FromString,
         )

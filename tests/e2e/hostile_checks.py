@@ -52,18 +52,23 @@ def three_random_bytes(answers: Answers, rows: list[dict]) -> str:
             "random_json": (400,),
             "random_gzip": (400,),
             "random_grpc": ("INVALID_ARGUMENT",),
+            "random_agent": ("INVALID_ARGUMENT",),
         }
     )
     kept = [row for row in rows if row["length"] == 3]
     receivers = {row["receiver"] for row in kept}
-    assert {"otlp_http", "otlp_grpc", "syslog"} <= receivers, f"quarantined by {receivers} only"
+    assert {"otlp_http", "otlp_grpc", "agent", "syslog"} <= receivers, (
+        f"quarantined by {receivers} only"
+    )
     assert all(row["keyed_hash"] and row["reason"] for row in kept), kept
     return f"{len(kept)} rows"
 
 
-def empty_body(answers: Answers) -> str:
+def empty_body(answers: Answers, rows: list[dict]) -> str:
     """Nothing at all is a valid protobuf message without spans, and no JSON."""
     answers.check({"empty_http": (200,), "empty_json": (400,), "empty_grpc": ("OK",)})
+    kept = [row["reason"] for row in rows if row["length"] == 0]
+    assert kept == ["json_invalid"], f"quarantined with no bytes: {kept}"
     return ""
 
 

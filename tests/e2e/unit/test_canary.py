@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from e2e.canary import Marker, sweep
+from e2e.canary import Marker, sweep, written
 
 WORD = "tlmarkerQwErTyUiOpAsDfGhJkLzXcVb"
 
@@ -20,7 +20,7 @@ class Canary(unittest.TestCase):
         self.marker = Marker(WORD)
 
     def check(self, *forms: str):
-        hits, looked_at = sweep(duckdb.connect(), self.out, self.marker)
+        hits, looked_at = sweep(written(duckdb.connect(), self.out), self.marker)
         self.assertEqual(sorted(hit.rsplit(": ", 1)[1] for hit in hits), sorted(forms))
         self.assertGreater(looked_at, 0)
 
@@ -46,7 +46,7 @@ class Canary(unittest.TestCase):
             f"COPY (SELECT [struct_pack(v := '{WORD}')] AS c FROM range(3)) "
             f"TO '{file}' (FORMAT parquet, COMPRESSION zstd)"
         )
-        hits, _ = sweep(duckdb.connect(), self.out, self.marker)
+        hits, _ = sweep(written(duckdb.connect(), self.out), self.marker)
         self.assertIn("tables/path/a.parquet decompressed: raw", hits)
 
     def test_other_words_are_not_found(self):
