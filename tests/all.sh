@@ -34,7 +34,7 @@ in_tests() { (cd tests && "$python" "$@"); }
 step "formatting and bans" make --no-print-directory lint
 step "build" cargo build --workspace --bins || finish
 step "cargo tests" cargo test --workspace
-step "kernel programs on live traffic" agent/tests/live.sh
+step "kernel programs on live traffic" "$python" agent/tests/live.py
 step "scorer by itself" in_tests -m unittest discover -t . -s score/unit
 step "lab by itself" in_tests -m unittest discover -t . -s lab/checks
 step "end to end" in_tests -m e2e
