@@ -2,11 +2,14 @@
 //!
 //! A client's request is what it sends, a server's what it receives. A turn is one run of request
 //! bytes and the run of response bytes after it; the next request byte ends it. Each call looks at
-//! both positions of the socket (`write_seq`, `copied_seq`), not only at its own length: bytes that
-//! moved without a call being seen to end (a writer that has not returned yet, `splice`) are
-//! accounted for by the next call in either direction, so the number of the first byte of a run is
-//! right all the same. Where the order of two runs cannot be known the turn is given up, never
-//! guessed: the socket waits for a response and then for a request, which begins a clean turn.
+//! both positions of the socket (`write_seq`, `copied_seq`), not only at its own length, because
+//! bytes can have moved without a call being seen to end.
+//!
+//! Where a reader meets sent bytes that nobody accounted for (their writer has not returned yet),
+//! they came first: what is received answers or follows them. Where a writer meets received bytes,
+//! they may have come before its own or answer them (`splice`, a reader on another CPU): then the
+//! turn is given up, never guessed. The socket waits for a response and then for a request, which
+//! begins a clean turn.
 
 use crate::abi::{ORDINAL_UNKNOWN, Socket, Turn, role, state};
 
@@ -46,7 +49,7 @@ pub enum Outcome {
     Followed,
     /// The bytes belong to a turn whose beginning was not seen: no exchange is made of them.
     Unfollowed,
-    /// Bytes moved both ways unseen: the turn was given up.
+    /// Bytes moved both ways in an order that cannot be known: the turn was given up.
     Resynchronised,
 }
 
@@ -81,12 +84,12 @@ impl Socket {
             self.name_late_caller(call);
             return Outcome::Followed;
         }
-        if own > call.length && other > 0 {
+        let in_order = call.direction == Direction::Received && own <= call.length;
+        if other > 0 && !in_order {
             self.phase = phase::UNSYNCHRONISED;
             self.turn.ordinal = ORDINAL_UNKNOWN;
             return Outcome::Resynchronised;
         }
-        // The other direction's bytes moved before this call ended, so they come first.
         if call.direction == self.request_direction() {
             self.respond(call, other, false);
             self.request(call, own, true, finished);
@@ -105,13 +108,13 @@ impl Socket {
             return 0;
         }
         let bytes = forward(self.sent_seq, call.write_seq);
-        let bytes = if fin_sent && bytes > call.length { call.length } else { bytes };
         self.sent_seq = self.sent_seq.wrapping_add(bytes);
         self.bytes_sent += u64::from(bytes);
         bytes
     }
 
-    /// Bytes received since the last look. After the peer's FIN the same holds.
+    /// Bytes received since the last look. After the peer's FIN the same holds, and the call that
+    /// reads the last bytes may take the FIN's number along.
     #[inline(always)]
     fn advance_received(&mut self, call: &Call) -> u32 {
         let fin_received = call.state != state::ESTABLISHED
@@ -203,19 +206,12 @@ impl Socket {
         self.turn.end_ns = call.at_ns;
     }
 
-    /// A call whose bytes were already accounted for by a call of the other direction.
+    /// A writer whose bytes were already accounted for by the reader of their answer.
     #[inline(always)]
     fn name_late_caller(&mut self, call: &Call) {
-        if !self.has_turn() {
-            return;
-        }
-        if call.direction == self.request_direction() {
-            if self.turn.thread == 0 {
-                self.turn.process = call.process;
-                self.turn.thread = call.thread;
-            }
-        } else if self.turn.bytes_response > 0 && self.turn.response_thread == 0 {
-            self.turn.response_thread = call.thread;
+        if call.direction == self.request_direction() && self.turn.thread == 0 {
+            self.turn.process = call.process;
+            self.turn.thread = call.thread;
         }
     }
 }

@@ -152,16 +152,27 @@ fn a_reader_that_sees_the_response_before_the_writer_returned_still_makes_one_tu
 }
 
 #[test]
-fn bytes_spliced_out_of_the_socket_are_accounted_for_by_the_next_send() {
-    let mut server = End::server();
-    server.copied_seq += 80;
-    server.send(20, 3);
-    assert_eq!(server.sequences(), [(CLIENT_START, SERVER_START)]);
-    assert_eq!(server.turns()[0].bytes_request, 80);
+fn the_first_of_several_late_writers_names_the_request() {
+    let mut client = End::client();
+    client.write_seq += 100;
+    client.receive(40, 2);
+    client.observe(Direction::Sent, 60, 1).observe(Direction::Sent, 40, 3);
+    assert_eq!(client.turns()[0].thread, 1);
 }
 
 #[test]
-fn bytes_that_moved_unseen_both_ways_give_the_turn_up_and_a_later_one_is_clean() {
+fn received_bytes_that_only_a_writer_meets_give_the_turn_up() {
+    for mut end in [End::client(), End::server()] {
+        end.send(10, 1).receive(10, 1);
+        end.copied_seq = end.copied_seq.wrapping_add(80);
+        end.send(20, 3);
+        assert_eq!(end.outcomes.last(), Some(&Outcome::Resynchronised));
+        assert!(!end.socket.has_turn());
+    }
+}
+
+#[test]
+fn after_a_turn_that_was_given_up_a_response_and_then_a_request_begin_a_clean_one() {
     let mut server = End::server();
     server.receive(10, 1).send(10, 1);
     // Two whole turns pass by splice, and then a call is seen.
@@ -169,13 +180,34 @@ fn bytes_that_moved_unseen_both_ways_give_the_turn_up_and_a_later_one_is_clean()
     server.write_seq = server.write_seq.wrapping_add(50);
     server.receive(10, 1);
     assert_eq!(server.outcomes.last(), Some(&Outcome::Resynchronised));
-    assert!(!server.socket.has_turn());
+    server.receive(4, 1);
+    assert!(!server.socket.has_turn(), "this may be the rest of a request");
     server.send(5, 1);
     let request = server.copied_seq;
     server.receive(7, 1).send(3, 1);
     let turn = server.turns()[0];
     assert_eq!((turn.tcp_seq_request, turn.bytes_request), (request, 7));
     assert_eq!(turn.ordinal, ORDINAL_UNKNOWN);
+}
+
+#[test]
+fn a_position_behind_the_last_is_a_stale_read_and_no_bytes() {
+    let mut client = End::client();
+    client.send(100, 1);
+    client.write_seq -= 50;
+    client.observe(Direction::Sent, 50, 1);
+    assert_eq!(client.turns()[0].bytes_request, 100);
+}
+
+#[test]
+fn the_end_of_the_stream_read_with_the_last_bytes_is_no_byte() {
+    let mut server = End::server();
+    server.state = state::CLOSE_WAIT;
+    server.copied_seq += 101;
+    server.observe(Direction::Received, 100, 1);
+    server.send(10, 1);
+    assert_eq!(server.turns()[0].bytes_request, 100);
+    assert_eq!(server.outcomes.last(), Some(&Outcome::Followed));
 }
 
 #[test]
