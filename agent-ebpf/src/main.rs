@@ -2,7 +2,8 @@
 //!
 //! Each handler is a thin shell over logic of the library half. Every program is a BTF raw
 //! tracepoint: it reads, it records, it never alters, delays or drops a packet.
-//! Licensed GPL-2.0 or Apache-2.0; the kernel asks for the former.
+//! Licensed GPL-2.0 (LICENSE-GPL-2.0 beside the manifest) or Apache-2.0; the kernel asks for the
+//! former.
 
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]

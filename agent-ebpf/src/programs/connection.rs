@@ -34,9 +34,8 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Only the two plain ways of opening tell a role: a simultaneous open, which passes from
-/// SYN_SENT through SYN_RECV, has no local port in common with a listener but looks like a server
-/// here; nothing in a cluster opens connections that way.
+/// A client comes from SYN_SENT, a server from SYN_RECV. A simultaneous open comes from there too
+/// and is told as a server: only a socket that connects to itself opens that way in practice.
 #[inline(always)]
 fn opened(sock: *mut core::ffi::c_void, before: u8) {
     let role = match before {
