@@ -81,14 +81,7 @@ const RULES: &[Rule] = &[
         package: "throughline-join",
         folder: "correlator/join",
         may_name: &["throughline-tables"],
-        never_contains: &[
-            "tokio",
-            "deltalake*",
-            "object_store",
-            "rand*",
-            "datafusion*",
-            "tracing",
-        ],
+        never_contains: &["tokio", "deltalake*", "object_store", "rand*", "datafusion*", "tracing"],
         never_names: &["arrow"],
     },
     Rule {
