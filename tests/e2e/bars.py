@@ -49,7 +49,7 @@ def backend_was_killed(finished: Finished, score: Score) -> str:
 def traffic_is_varied(true: list[TrueRequest]) -> str:
     """A run that asks little would be easy to tell truly: there are calls of a pod to itself and to
     the other replica through its own Service, both replicas of every Service that has two are
-    chosen, and connections carry more than one request."""
+    chosen, the ingress tries again elsewhere, and connections carry more than one request."""
     hops = [hop for request in true for hop in request.hops]
     own = [
         hop for hop in hops if (hop.source_pod or "").startswith("cart") and "cart" in hop.services
@@ -59,9 +59,11 @@ def traffic_is_varied(true: list[TrueRequest]) -> str:
     for service in ("cart", "price"):
         pods = {hop.destination_pod for hop in hops if service in hop.services}
         assert len(pods) >= REPLICAS, f"{service} was only served by {pods}"
+    retried = sum(hop.attempt > 1 for hop in hops)
+    assert retried > 0, "the ingress never tried another frontend"
     connections = {(hop.source, hop.requested) for hop in hops}
     assert len(hops) > REUSE_MIN * len(connections), f"{len(connections)} connections"
-    return f"{len(hops)} hops on {len(connections)} connections, {hairpins} hairpins"
+    return f"{len(hops)} hops on {len(connections)} connections, {hairpins} hairpins, {retried} retries"
 
 
 def explained(score: Score) -> str:

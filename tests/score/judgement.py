@@ -123,11 +123,19 @@ def judge_parents(path: AssertedPath, known: dict[int, TrueHop], judgement: Judg
         parent = known.get(hop.parent) if hop.parent is not None else None
         if hop.parent is None and call.parent is not None:
             judgement.absent.append(f"hop {hop.position}: parent, which was call {call.parent}")
-        elif hop.parent is not None and (parent is None or parent.call != call.parent):
-            said = parent.call if parent else "not of this request"
-            judgement.false.append(
-                f"hop {hop.position}: parent is said to be {said}, was {call.parent}"
+        elif hop.parent is not None and (parent is None or not is_parent(parent, call)):
+            said = (
+                f"{parent.call} at {parent.destination_pod}" if parent else "none of this request"
             )
+            was = f"{call.parent} at {call.source_pod}"
+            judgement.false.append(f"hop {hop.position}: parent is said to be {said}, was {was}")
+
+
+def is_parent(parent: TrueHop, call: TrueHop) -> bool:
+    """The tries of one call share its name; the one that was served where the call was made is the
+    parent."""
+    known = None not in (parent.destination_pod, call.source_pod)
+    return parent.call == call.parent and (not known or parent.destination_pod == call.source_pod)
 
 
 def judge_order(request: TrueRequest, known: dict[int, TrueHop], judgement: Judgement) -> None:

@@ -180,7 +180,8 @@ class Sides:
         client = self.clients.get(call)
         server = self.server_of(call, client)
         # A killed pod did not live to write its own side of the call that it was making.
-        caller = client["pod"] if client else next((s["pod"] for s in self.servers[parent]), None)
+        servers = {line["pod"] for line in self.servers[parent]}
+        caller = client["pod"] if client else servers.pop() if len(servers) == 1 else None
         seen_ns = server.get("time_ns")
         return TrueHop(
             call=call,

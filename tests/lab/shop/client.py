@@ -16,11 +16,14 @@ import uuid
 
 from .. import constants
 from . import contract
-from .truth import HEADER, HOLD_HEADER, TruthLog, socket_ends
+from .truth import DROP_HEADER, HEADER, HOLD_HEADER, TruthLog, socket_ends
 
 THREADS = 16
 REQUESTS_PER_CONNECTION_MAX = 25
 TIMEOUT_S = 60
+RETRIED_EVERY, RETRIED_IN_A_ROW = 50, 4
+"""The ingress takes turns, so that of a few requests in a row about half meet the frontend that
+hangs up, and are tried again at the other one."""
 ADDRESS = (constants.NODE_IPS[constants.EDGE_NODE], constants.NODE_PORT)
 
 
@@ -47,6 +50,8 @@ def headers_of(number: int, request_id: str | None, marker: str, hold: bool) -> 
         headers["X-Request-ID"] = request_id
     if hold:
         headers[HOLD_HEADER] = "1"
+    elif number % RETRIED_EVERY < RETRIED_IN_A_ROW:
+        headers[DROP_HEADER] = "frontend-0"
     return headers
 
 

@@ -1,14 +1,22 @@
 """`frontend`: asks the cart once, or twice to check out; answers 502 when a call breaks."""
 
+import os
+
 import requests
+from flask import request
 
 from . import service, tracing
+from .server import HANG_UP
+from .truth import DROP_HEADER
 
 app, calls = service.create("frontend")
 
 
 @app.get("/products/<int:number>")
 def product(number):
+    if request.headers.get(DROP_HEADER) == os.environ["POD_NAME"]:
+        request.environ[HANG_UP] = True
+        return "nobody will read this\n"
     return page(calls.http("GET", "cart", f"/cart/{number}?token={service.marker()}"))
 
 

@@ -25,7 +25,7 @@ TRUTH_FORMAT = (
 
 
 def configuration(folder: str, frontends: list[str], syslog: str, truth: str, pass_id: bool) -> str:
-    servers = "\n".join(f"    server {address};" for address in frontends)
+    servers = "\n".join(f"    server {address} max_fails=0;" for address in frontends)
     request_id = "$req_id" if pass_id else '""'
     return f"""
 daemon off;

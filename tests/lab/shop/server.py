@@ -15,6 +15,9 @@ from .truth import socket_ends
 ENDS = "shop.socket_ends"
 """Key of the WSGI environment that holds both addresses of the request's own connection."""
 
+HANG_UP = "shop.hang_up"
+"""Key that an application sets to have the connection closed without an answer."""
+
 REQUESTS_PER_CONNECTION_MAX = 40
 """Connections are renewed now and then, so that a run sees many decisions of kube-proxy."""
 
@@ -32,7 +35,11 @@ class Connection(BaseHTTPRequestHandler):
 
     def do_GET(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status, headers, content = run(self.server.application, self.environ(body))
+        environ = self.environ(body)
+        status, headers, content = run(self.server.application, environ)
+        if environ.get(HANG_UP):
+            self.close_connection = True
+            return
         self.served += 1
         if self.served >= REQUESTS_PER_CONNECTION_MAX:
             self.close_connection = True

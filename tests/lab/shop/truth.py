@@ -21,6 +21,8 @@ from .contract import TRUTH_FILE
 HEADER = "X-Lab-Call"
 HOLD_HEADER = "X-Lab-Hold"
 """Asks the cart that serves the call to wait, so that it can be killed meanwhile."""
+DROP_HEADER = "X-Lab-Drop"
+"""Names the frontend that is to hang up without an answer, so that the ingress tries the other."""
 
 
 class TruthLog:

@@ -46,12 +46,27 @@ def later(lines: list[dict], number: int, by_ns: int) -> list[dict]:
     return moved
 
 
+def retried(lines: list[dict]) -> list[dict]:
+    """The same after a first try at another frontend, which hung up."""
+    first_try = {
+        "kind": "server",
+        "pod": "frontend-1",
+        "call": "7/0",
+        "local": "10.244.2.5:8080",
+        "remote": "10.244.2.6:40000",
+        "time_ns": 101 * MS,
+    }
+    attempts = {"attempts": "10.244.2.5:8080, 10.244.1.4:8080"}
+    return [first_try, *(line | attempts if line["kind"] == "proxy" else line for line in lines)]
+
+
 def true_requests() -> list[truth.TrueRequest]:
     return truth.requests(LINES + later(LINES, 8, 1000 * MS))
 
 
 def told(request: truth.TrueRequest, verdict: str = "complete") -> AssertedPath:
     """The path row of a product that knows everything."""
+    # Of several tries the last one is the one that was answered.
     position_of = {hop.call: position for position, hop in enumerate(request.hops)}
     hops = [
         AssertedHop(

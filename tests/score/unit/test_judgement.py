@@ -1,9 +1,10 @@
 import unittest
 from dataclasses import replace
 
+from score import truth
 from score.judgement import Calls, judge
 
-from .example import MS, told, true_requests
+from .example import LINES, MS, retried, told, true_requests
 
 
 class Planted(unittest.TestCase):
@@ -62,7 +63,21 @@ class Planted(unittest.TestCase):
 
     def test_wrong_parent_is_false(self):
         self.spoil(4, parent=1)
-        self.check(false="parent is said to be 7/0, was 7/0/0")
+        self.check(false="parent is said to be 7/0 at frontend-0, was 7/0/0 at cart-1")
+
+    def test_call_told_as_made_by_the_try_that_failed_is_false(self):
+        self.requests = truth.requests(retried(LINES))
+        self.path = told(self.requests[0])
+        self.check()
+        self.spoil(3, parent=1)
+        self.check(false="parent is said to be 7/0 at frontend-1, was 7/0 at frontend-0")
+
+    def test_tries_told_in_the_wrong_order_are_false(self):
+        self.requests = truth.requests(retried(LINES))
+        self.path = told(self.requests[0])
+        self.spoil(1, attempt=2)
+        self.spoil(2, attempt=1)
+        self.check(false="attempt is said to be 2, was 1")
 
     def test_unknown_parent_is_absent(self):
         self.spoil(4, parent=None)

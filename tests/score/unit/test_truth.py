@@ -39,8 +39,9 @@ class Truth(unittest.TestCase):
         self.assertEqual(self.hops["7/0/0/0"].nat, "dnat")
 
     def test_call_of_a_pod_that_was_killed_keeps_what_its_server_saw(self):
-        lines = [line for line in LINES if not (line["kind"], line["pod"], line.get("call")) ==
-                 ("client", "cart-1", "7/0/0/1")]  # fmt: skip
+        killed = ("client", "cart-1", "7/0/0/1")
+        sides = ((line["kind"], line["pod"], line.get("call")) for line in LINES)
+        lines = [line for line, side in zip(LINES, sides, strict=True) if side != killed]
         hop = truth.requests(lines)[0].hops[-1]
         self.assertEqual(
             (hop.source_pod, hop.source, hop.destination_pod), ("cart-1", None, "cart-1")
