@@ -63,7 +63,8 @@ def traffic_is_varied(true: list[TrueRequest]) -> str:
     assert retried > 0, "the ingress never tried another frontend"
     connections = {(hop.source, hop.requested) for hop in hops}
     assert len(hops) > REUSE_MIN * len(connections), f"{len(connections)} connections"
-    return f"{len(hops)} hops on {len(connections)} connections, {hairpins} hairpins, {retried} retries"
+    count = f"{len(hops)} hops on {len(connections)} connections"
+    return f"{count}, {hairpins} hairpins, {retried} retries"
 
 
 def explained(score: Score) -> str:
