@@ -42,16 +42,15 @@ impl Coverage {
     /// The reason why something may be missing.
     pub(crate) fn whole(&self, node: &str, from_ns: i64, to_ns: i64) -> Result<(), Reason> {
         let Some(intervals) = self.agents.get(node) else { return Err(Reason::MissingNoCoverage) };
+        let lost = intervals.iter().any(|i| i.lost && i.from_ns <= to_ns && from_ns <= i.to_ns);
         let mut covered_to = from_ns;
-        let mut lost = false;
         for i in intervals {
             if i.to_ns < covered_to {
                 continue;
             }
-            if i.from_ns > covered_to + SEAM_NS {
+            if i.from_ns > covered_to.saturating_add(SEAM_NS) {
                 break;
             }
-            lost |= i.lost && i.from_ns <= to_ns;
             covered_to = i.to_ns;
             if covered_to > to_ns {
                 break;
@@ -108,5 +107,13 @@ mod tests {
     fn counted_loss_is_told_apart_and_only_in_its_interval() {
         check(&[(0, 10, 3), (10, 20, 0)], 5, 15, Err(Reason::MissingLostEvents));
         check(&[(0, 10, 3), (10, 20, 0)], 11, 15, Ok(()));
+        // Told in a row of its own, inside an interval that another row vouches for.
+        check(&[(0, 100, 0), (10, 20, 3)], 5, 25, Err(Reason::MissingLostEvents));
+        check(&[(0, 100, 0), (10, 20, 3)], 25, 30, Ok(()));
+    }
+
+    #[test]
+    fn times_at_the_edge_of_integers_are_compared_like_others() {
+        check(&[(i64::MIN, i64::MAX, 0)], 0, i64::MAX, Ok(()));
     }
 }

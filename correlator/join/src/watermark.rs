@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::Settings;
 
 /// Event time further than this from the arrival is a clock fault and has no say.
-const CLOCK_FAULT_NS: i64 = 15 * 60 * crate::SECOND;
+const CLOCK_FAULT_NS: u64 = 15 * 60 * crate::SECOND.unsigned_abs();
 
 #[derive(Clone, Debug)]
 struct Source {
@@ -29,7 +29,7 @@ impl Watermark {
 
     pub fn observe(&mut self, heartbeat: &tables::Heartbeat) {
         let arrived_ns = heartbeat.received_at.0.saturating_mul(1_000);
-        if (heartbeat.covered_to_ns - arrived_ns).abs() > CLOCK_FAULT_NS {
+        if heartbeat.covered_to_ns.abs_diff(arrived_ns) > CLOCK_FAULT_NS {
             return;
         }
         let key = (heartbeat.source.clone(), heartbeat.node.clone());
