@@ -5,7 +5,7 @@ pub(crate) mod nat;
 pub(crate) mod proxy;
 pub(crate) mod tuple;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Settings;
 use crate::observation::{ExchangeId, Seen};
@@ -20,6 +20,8 @@ pub(crate) struct Links {
     pub(crate) client_of: Vec<Option<ExchangeId>>,
     /// Client exchanges that more than one server exchange fits.
     pub(crate) contested: BTreeMap<ExchangeId, Vec<ExchangeId>>,
+    /// Server exchanges that a contested client exchange fits.
+    pub(crate) contested_servers: BTreeSet<ExchangeId>,
     pub(crate) nat: nat::Translations,
     pub(crate) spans: ids::SpanLinks,
     pub(crate) proxies: proxy::ProxyLinks,
@@ -34,9 +36,9 @@ pub(crate) struct Parent {
 
 pub(crate) fn link(seen: &Seen<'_>, owners: &Ownership, settings: &Settings) -> Links {
     let nat = nat::Translations::new(seen, settings);
-    let tuple::Pairs { server_of, client_of, contested } =
+    let tuple::Pairs { server_of, client_of, contested, contested_servers } =
         tuple::pair(seen, owners, &nat, settings);
     let spans = ids::SpanLinks::new(seen, owners);
     let proxies = proxy::ProxyLinks::new(seen, owners, &spans, &server_of);
-    Links { server_of, client_of, contested, nat, spans, proxies }
+    Links { server_of, client_of, contested, contested_servers, nat, spans, proxies }
 }

@@ -15,12 +15,13 @@ pub(crate) type BindingId = usize;
 /// Node-to-node forwarding of a NodePort is two translations, a load balancer before it a third.
 const CHAIN_MAX: usize = 3;
 
+/// Two batches of one agent take their boot clock to wall time by samples of their own.
+const SAME_NODE_SLACK_NS: i64 = 1_000_000;
+
 #[derive(Debug, Default)]
 pub(crate) struct Translations {
     by_original: BTreeMap<Tuple, Vec<BindingId>>,
     by_reply: BTreeMap<Tuple, Vec<BindingId>>,
-    /// First and last sighting of each binding.
-    lifetimes: Vec<(i64, i64)>,
     skew_ns: i64,
 }
 
@@ -38,7 +39,6 @@ impl Translations {
         for (id, b) in seen.bindings.iter().enumerate() {
             all.by_original.entry(b.original).or_default().push(id);
             all.by_reply.entry(b.reply).or_default().push(id);
-            all.lifetimes.push((b.first_ns, b.last_ns));
         }
         all
     }
@@ -50,7 +50,7 @@ impl Translations {
         client: &Exchange<'_>,
     ) -> Result<BindingId, NoBinding> {
         let original = Tuple { source: client.local, destination: client.remote };
-        self.newest_before(seen, self.by_original.get(&original), client.row.start_ns)
+        self.newest_before(seen, self.by_original.get(&original), client)
     }
 
     /// The binding between two known ends of one stream.
@@ -76,7 +76,7 @@ impl Translations {
         let mut ends: (End, End) = (server.local, server.remote);
         while chain.len() < CHAIN_MAX {
             let reply = Tuple { source: ends.0, destination: ends.1 };
-            match self.newest_before(seen, self.by_reply.get(&reply), server.row.start_ns) {
+            match self.newest_before(seen, self.by_reply.get(&reply), server) {
                 Ok(id) => {
                     chain.insert(0, id);
                     let original = seen.bindings[id].original;
@@ -93,23 +93,36 @@ impl Translations {
         &self,
         seen: &Seen<'_>,
         ids: Option<&Vec<BindingId>>,
-        start_ns: i64,
+        exchange: &Exchange<'_>,
     ) -> Result<BindingId, NoBinding> {
-        let began = |&id: &BindingId| self.lifetimes[id].0 <= start_ns + self.skew_ns;
-        let mut before: Vec<BindingId> =
-            ids.into_iter().flatten().copied().filter(|id| began(id)).collect();
-        before.sort_by_key(|&id| (self.lifetimes[id].0, id));
+        let first_ns = |id: BindingId| seen.bindings[id].first_ns;
+        // Clocks of one node differ by nothing but the sampling of their epoch.
+        let slack_ns = |id: BindingId| {
+            let is_own_node = seen.bindings[id].row.node == exchange.row.node;
+            if is_own_node { SAME_NODE_SLACK_NS } else { self.skew_ns }
+        };
+        let start_ns = exchange.row.start_ns;
+        let mut before: Vec<BindingId> = ids
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|&id| first_ns(id) <= start_ns + slack_ns(id))
+            .collect();
+        before.sort_by_key(|&id| (first_ns(id), id));
         let Some(&newest) = before.last() else { return Err(NoBinding::None) };
         let differs = |a: BindingId, b: BindingId| {
             (seen.bindings[a].original, seen.bindings[a].reply)
                 != (seen.bindings[b].original, seen.bindings[b].reply)
         };
+        // A binding that began within the slack around a later request of its connection may be
+        // the next connection's; then the one before it is as good. The first request of a
+        // connection follows its binding at once.
+        let may_be_next =
+            exchange.row.ordinal != 0 && first_ns(newest) > start_ns - slack_ns(newest);
         let rival = before.iter().rev().skip(1).any(|&other| {
             differs(other, newest)
-                && self.lifetimes[newest].0 - self.lifetimes[other].0 <= 2 * self.skew_ns
+                && (may_be_next || first_ns(newest) - first_ns(other) <= 2 * slack_ns(newest))
         });
-        // A binding that began within the skew bound after the request may belong to the next
-        // connection; then the one before it is as good.
         if rival { Err(NoBinding::PortReuse) } else { Ok(newest) }
     }
 }

@@ -3,7 +3,7 @@
 //! Sequence numbers are absolute and unchanged by L3/L4 NAT, so this needs neither synchronised
 //! clocks nor a conntrack record. Tuples must agree too, directly or through a translation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Settings;
 use crate::link::nat::Translations;
@@ -15,6 +15,7 @@ pub(crate) struct Pairs {
     pub(crate) server_of: Vec<Option<ExchangeId>>,
     pub(crate) client_of: Vec<Option<ExchangeId>>,
     pub(crate) contested: BTreeMap<ExchangeId, Vec<ExchangeId>>,
+    pub(crate) contested_servers: BTreeSet<ExchangeId>,
 }
 
 pub(crate) fn pair(
@@ -47,7 +48,7 @@ pub(crate) fn pair(
     let mut pairs = Pairs {
         server_of: vec![None; seen.exchanges.len()],
         client_of: vec![None; seen.exchanges.len()],
-        contested: BTreeMap::new(),
+        ..Pairs::default()
     };
     for (c, found) in servers_for {
         match found[..] {
@@ -56,6 +57,7 @@ pub(crate) fn pair(
                 pairs.client_of[s] = Some(c);
             }
             _ => {
+                pairs.contested_servers.extend(&found);
                 pairs.contested.insert(c, found);
             }
         }
@@ -71,17 +73,22 @@ fn same_stream(
     client: &Exchange<'_>,
     server: &Exchange<'_>,
 ) -> bool {
-    let began_with_client = server.row.start_ns >= client.row.start_ns - settings.skew_ns
-        && server.row.start_ns <= client.upper_ns().saturating_add(settings.skew_ns);
-    if !began_with_client {
-        return false;
-    }
     let same_response = match (client.row.tcp_seq_resp, server.row.tcp_seq_resp) {
-        (Some(at_client), Some(at_server)) => at_client == at_server,
+        (Some(at_client), Some(at_server)) if at_client == at_server => true,
+        // The same sequence number of the request by chance, or of a tuple's earlier life.
+        (Some(_), Some(_)) => return false,
         // The client read a response that the server never sent.
         (Some(_), None) => return false,
         (None, _) => false,
     };
+    // Both sequence numbers agree by chance once in 2^64, so that clocks further apart than they
+    // should be do no harm; one alone needs the clocks too.
+    let slack_ns = if same_response { settings.guard_ns } else { settings.skew_ns };
+    let began_with_client = server.row.start_ns >= client.row.start_ns - slack_ns
+        && server.row.start_ns <= client.upper_ns().saturating_add(slack_ns);
+    if !began_with_client {
+        return false;
+    }
     let same_client_end = client.local == server.remote;
     if same_client_end && (client.remote == server.local || same_response) {
         return true;
