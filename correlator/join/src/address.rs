@@ -32,6 +32,31 @@ impl fmt::Display for Address {
     }
 }
 
+/// A range of addresses, such as `10.244.1.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    first: u128,
+    bits: u32,
+}
+
+impl Range {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (ip, bits) = text.split_once('/')?;
+        let bits: u32 = bits.parse().ok()?;
+        let (first, bits) = match ip.parse().ok()? {
+            IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), bits.checked_add(96)?),
+            IpAddr::V6(v6) => (v6.to_bits(), bits),
+        };
+        (bits <= 128).then_some(Self { first, bits })
+    }
+
+    pub(crate) fn contains(self, address: Address) -> bool {
+        let Address::Ip(ip) = address else { return false };
+        let differing = (ip.to_bits() ^ self.first).leading_zeros();
+        differing >= self.bits
+    }
+}
+
 /// One end of a tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct End {
@@ -70,6 +95,24 @@ impl fmt::Display for Tuple {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn range_holds_the_addresses_that_share_its_prefix() {
+        for (range, ip, expected) in [
+            ("10.244.1.0/24", "10.244.1.255", true),
+            ("10.244.1.0/24", "10.244.2.0", false),
+            ("0.0.0.0/0", "10.244.2.0", true),
+            ("fd00:1::/64", "fd00:1::2", true),
+            ("fd00:1::/64", "10.244.1.1", false),
+            ("fd00:1::2/128", "fd00:1::2", true),
+            ("10.244.1.0/24", "ext-00000000000000ff", false),
+        ] {
+            let holds = Range::parse(range).zip(Address::parse(ip)).map(|(r, a)| r.contains(a));
+            assert_eq!(holds, Some(expected), "{range} {ip}");
+        }
+        assert_eq!(Range::parse("10.244.1.0/33"), None);
+        assert_eq!(Range::parse("10.244.1.0"), None);
+    }
 
     #[test]
     fn mapped_ipv4_is_the_same_address_and_prints_plain() {

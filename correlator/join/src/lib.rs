@@ -13,6 +13,7 @@
 mod address;
 mod confidence;
 mod coverage;
+mod interval;
 mod link;
 mod matching;
 mod observation;
@@ -118,13 +119,13 @@ pub fn correlate(
 ) -> Vec<WindowRows> {
     window::windows(windows, settings)
         .map(|window| {
-            let range = window::read_range(window.clone(), settings);
-            let seen = observation::Seen::within(observations, &range);
+            let range = window::range_of_stage(window.clone(), stage, settings);
+            let seen = observation::Seen::within(observations, window.clone(), &range);
             let owners = ownership::Ownership::new(&seen.cluster_objects, settings);
             let coverage = coverage::Coverage::new(&seen.heartbeats);
             let links = link::link(&seen, &owners, settings);
-            let relays = relay::decide(&seen, &links, settings);
-            let paths = path::build(&seen, &links, &relays, window.clone());
+            let relays = relay::decide(&seen, &owners, &coverage, &links, &range, settings.skew_ns);
+            let paths = path::build(&seen, &links, &relays, window.clone(), &range);
             rows::write(
                 &rows::Scope {
                     seen: &seen,
@@ -133,6 +134,7 @@ pub fn correlate(
                     links: &links,
                     relays: &relays,
                     window,
+                    rows: &range.rows,
                     stage,
                     settings,
                 },

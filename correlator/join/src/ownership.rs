@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tables::cluster;
 
 use crate::Settings;
-use crate::address::{Address, End};
+use crate::address::{Address, End, Range};
 
 /// A pod as one life of one uid.
 #[derive(Debug)]
@@ -29,6 +29,9 @@ pub(crate) enum Owner<'a> {
     Several,
     Node(&'a str),
     Service,
+    /// In the pod range of this node, and no pod that is known: its bridge, or a pod whose object
+    /// was not seen.
+    PodRange(&'a str),
     /// No object of the cluster has this address.
     Outside,
 }
@@ -39,6 +42,7 @@ pub(crate) struct Service {
     pub(crate) namespace: String,
     addresses: Vec<Address>,
     ports: Vec<cluster::ServicePort>,
+    created_ns: i64,
     from_ns: i64,
     to_ns: i64,
 }
@@ -57,14 +61,19 @@ struct Slice {
 struct Node {
     name: String,
     addresses: Vec<Address>,
+    pod_ranges: Vec<Range>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Ownership {
     pods: Vec<Pod>,
     by_uid: BTreeMap<String, usize>,
+    pods_by_ip: BTreeMap<Address, Vec<usize>>,
     services: Vec<Service>,
+    by_address: BTreeMap<(Address, i32), Vec<usize>>,
+    by_node_port: BTreeMap<i32, Vec<usize>>,
     slices: Vec<Slice>,
+    slices_by_ip: BTreeMap<Address, Vec<usize>>,
     nodes: Vec<Node>,
     propagation_ns: i64,
 }
@@ -86,14 +95,33 @@ impl Ownership {
         let slices =
             versions(objects, "endpointslice", |b: &cluster::EndpointSlice| b.created_at_ns);
         let nodes = versions(objects, "node", |b: &cluster::Node| b.created_at_ns);
+        let services: Vec<Service> = with_creation(services).map(service).collect();
+        let slices: Vec<Slice> = slices.into_iter().filter_map(slice).collect();
+        let ports = |s: &Service| s.ports.iter().filter(|p| is_tcp(p)).cloned().collect::<Vec<_>>();
         Self {
             by_uid: pods.iter().enumerate().map(|(i, p)| (p.uid.clone(), i)).collect(),
+            pods_by_ip: index(&pods, |p| p.ips.clone()),
             pods,
-            services: services.into_iter().map(service).collect(),
-            slices: slices.into_iter().filter_map(slice).collect(),
+            by_address: index(&services, |s| {
+                let ports = ports(s);
+                let with_ports = |ip: &Address| ports.iter().map(|p| (*ip, p.port)).collect();
+                s.addresses.iter().flat_map(|ip| -> Vec<_> { with_ports(ip) }).collect()
+            }),
+            by_node_port: index(&services, |s| {
+                ports(s).iter().filter_map(|p| p.node_port).collect()
+            }),
+            services,
+            slices_by_ip: index(&slices, |s| {
+                s.endpoints.iter().filter(|(_, usable)| *usable).map(|(ip, _)| *ip).collect()
+            }),
+            slices,
             nodes: nodes
                 .into_iter()
-                .map(|v| Node { name: v.row.name.clone(), addresses: parse_all(&v.body.addresses) })
+                .map(|v| Node {
+                    name: v.row.name.clone(),
+                    addresses: parse_all(&v.body.addresses),
+                    pod_ranges: v.body.pod_cidrs.iter().filter_map(|c| Range::parse(c)).collect(),
+                })
                 .collect(),
             propagation_ns: settings.propagation_ns,
         }
@@ -107,11 +135,18 @@ impl Ownership {
         if self.service(end, at_ns).is_some() {
             return Owner::Service;
         }
-        match self.pods_at(end.ip, at_ns)[..] {
+        self.holder(end.ip, at_ns)
+    }
+
+    /// Whose interface has the address. Never a Service: nothing is sent *from* one, though the
+    /// port of a masquerade may well be one that some Service has on all nodes.
+    pub(crate) fn holder(&self, ip: Address, at_ns: i64) -> Owner<'_> {
+        match self.pods_at(ip, at_ns)[..] {
             [pod] => Owner::Pod(pod),
-            [] => match self.node_of(end.ip) {
-                Some(node) => Owner::Node(node),
-                None => Owner::Outside,
+            [] => match (self.node_of(ip), self.pod_range_of(ip)) {
+                (Some(node), _) => Owner::Node(node),
+                (None, Some(node)) => Owner::PodRange(node),
+                (None, None) => Owner::Outside,
             },
             _ => Owner::Several,
         }
@@ -119,33 +154,36 @@ impl Ownership {
 
     /// The Service that a client addressed: by one of its addresses, or by a node port of a node.
     pub(crate) fn service(&self, end: End, at_ns: i64) -> Option<&Service> {
-        let alive = |s: &&Service| s.from_ns <= at_ns + self.propagation_ns && at_ns < s.to_ns;
         let port = i32::from(end.port);
-        let by_address = self
-            .services
-            .iter()
-            .filter(alive)
-            .find(|s| s.addresses.contains(&end.ip) && s.ports.iter().any(|p| p.port == port));
-        let is_node = self.node_of(end.ip).is_some();
-        by_address.or_else(|| {
-            self.services
-                .iter()
-                .filter(alive)
-                .find(|s| is_node && s.ports.iter().any(|p| p.node_port == Some(port)))
-        })
+        let newest = |found: Option<&Vec<usize>>| {
+            found
+                .into_iter()
+                .flatten()
+                .map(|&i| &self.services[i])
+                .filter(|s| {
+                    s.from_ns <= at_ns.saturating_add(self.propagation_ns) && at_ns < s.to_ns
+                })
+                // An address has one owner at a time: a later creation shows that the earlier
+                // Service is gone, also where its deletion was not seen. What began only after
+                // the moment comes last.
+                .max_by_key(|s| (s.from_ns <= at_ns, s.created_ns, s.from_ns))
+        };
+        newest(self.by_address.get(&(end.ip, port)))
+            .or_else(|| self.node_of(end.ip).and_then(|_| newest(self.by_node_port.get(&port))))
     }
 
     /// Services that had this address and port as an endpoint, ready or still serving.
     pub(crate) fn services_of_endpoint(&self, end: End, at_ns: i64) -> Vec<(&str, &str)> {
-        let mut found: Vec<(&str, &str)> = self
-            .slices
-            .iter()
+        let slices = self.slices_by_ip.get(&end.ip);
+        let mut found: Vec<(&str, &str)> = slices
+            .into_iter()
+            .flatten()
+            .map(|&i| &self.slices[i])
             .filter(|s| {
-                s.from_ns - self.propagation_ns <= at_ns
+                s.from_ns.saturating_sub(self.propagation_ns) <= at_ns
                     && at_ns < s.to_ns.saturating_add(self.propagation_ns)
             })
             .filter(|s| s.ports.is_empty() || s.ports.contains(&i32::from(end.port)))
-            .filter(|s| s.endpoints.iter().any(|(ip, usable)| *usable && *ip == end.ip))
             .map(|s| (s.namespace.as_str(), s.service.as_str()))
             .collect();
         found.sort_unstable();
@@ -157,21 +195,24 @@ impl Ownership {
         self.nodes.iter().find(|n| n.addresses.contains(&ip)).map(|n| n.name.as_str())
     }
 
-    /// Pods that owned the address, strictly by time when that decides, else with the slack that
-    /// the API server needs to hear of it.
+    fn pod_range_of(&self, ip: Address) -> Option<&str> {
+        let node = self.nodes.iter().find(|n| n.pod_ranges.iter().any(|r| r.contains(ip)));
+        node.map(|n| n.name.as_str())
+    }
+
+    /// Pods that may have owned the address. Near a change of owner the strict intervals are no
+    /// proof, for API time lags behind the network: each counts with that slack.
     fn pods_at(&self, ip: Address, at_ns: i64) -> Vec<&Pod> {
-        let within = |slack_ns: i64| -> Vec<&Pod> {
-            self.pods
-                .iter()
-                .filter(|p| p.ips.contains(&ip))
-                .filter(|p| {
-                    p.from_ns - slack_ns <= at_ns && at_ns < p.to_ns.saturating_add(slack_ns)
-                })
-                .collect()
-        };
-        // Near a change of owner the strict intervals are no proof: API time lags behind the
-        // network. So the wide answer counts, and only an empty one is none.
-        within(self.propagation_ns)
+        let slack_ns = self.propagation_ns;
+        let pods = self.pods_by_ip.get(&ip);
+        pods.into_iter()
+            .flatten()
+            .map(|&i| &self.pods[i])
+            .filter(|p| {
+                p.from_ns.saturating_sub(slack_ns) <= at_ns
+                    && at_ns < p.to_ns.saturating_add(slack_ns)
+            })
+            .collect()
     }
 }
 
@@ -236,7 +277,36 @@ fn pods(versions: &[Version<'_, cluster::Pod>]) -> Vec<Pod> {
     pods
 }
 
-fn service(v: Version<'_, cluster::Service>) -> Service {
+/// Each version with the moment at which the first known one of its object began.
+fn with_creation<B>(versions: Vec<Version<'_, B>>) -> impl Iterator<Item = (Version<'_, B>, i64)> {
+    let mut first: Option<(&str, i64)> = None;
+    versions.into_iter().map(move |v| {
+        let created_ns = match first {
+            Some((uid, created_ns)) if uid == v.row.uid => created_ns,
+            _ => v.from_ns,
+        };
+        first = Some((&v.row.uid, created_ns));
+        (v, created_ns)
+    })
+}
+
+/// An agent sees TCP only; other protocols have port numbers of their own.
+fn is_tcp(port: &cluster::ServicePort) -> bool {
+    matches!(port.protocol.as_str(), "TCP" | "")
+}
+
+/// Positions in `items` by each of their keys, in order.
+fn index<T, K: Ord>(items: &[T], keys: impl Fn(&T) -> Vec<K>) -> BTreeMap<K, Vec<usize>> {
+    let mut found: BTreeMap<K, Vec<usize>> = BTreeMap::new();
+    for (i, item) in items.iter().enumerate() {
+        for key in keys(item) {
+            found.entry(key).or_default().push(i);
+        }
+    }
+    found
+}
+
+fn service((v, created_ns): (Version<'_, cluster::Service>, i64)) -> Service {
     let all =
         v.body.cluster_ips.iter().chain(&v.body.external_ips).chain(&v.body.load_balancer_ips);
     Service {
@@ -244,6 +314,7 @@ fn service(v: Version<'_, cluster::Service>) -> Service {
         namespace: v.row.namespace.clone(),
         addresses: all.filter_map(|a| Address::parse(a)).collect(),
         ports: v.body.ports,
+        created_ns,
         from_ns: v.from_ns,
         to_ns: v.to_ns,
     }

@@ -8,6 +8,7 @@ use crate::link::{Links, nat, proxy};
 use crate::observation::{ExchangeId, Role, Seen};
 use crate::reason::Reason;
 use crate::relay::{Cause, Relays};
+use crate::window::ReadRange;
 
 /// How a path begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,13 +61,19 @@ pub(crate) struct Paths {
 /// Deeper or larger than any real request; a bound against a loop in hostile input.
 const LEGS_MAX: usize = 4_096;
 
-pub(crate) fn build(seen: &Seen<'_>, links: &Links, relays: &Relays, window: Range<i64>) -> Paths {
+pub(crate) fn build(
+    seen: &Seen<'_>,
+    links: &Links,
+    relays: &Relays,
+    window: Range<i64>,
+    range: &ReadRange,
+) -> Paths {
     let mut paths = Paths::default();
     let mut tree_of: BTreeMap<ExchangeId, usize> = BTreeMap::new();
     for id in 0..seen.exchanges.len() {
         let Some(root) = root(links, relays, seen, id) else { continue };
         let end_ns = seen.exchanges[id].row.end_ns;
-        if !window.contains(&end_ns) {
+        if !window.contains(&seen.exchanges[id].home_ns) {
             continue;
         }
         let legs = legs(seen, links, relays, &root);
@@ -82,13 +89,17 @@ pub(crate) fn build(seen: &Seen<'_>, links: &Links, relays: &Relays, window: Ran
             Cause::Undecided { candidates, .. } => {
                 let trees: BTreeSet<usize> =
                     candidates.iter().filter_map(|s| tree_of.get(s)).copied().collect();
-                let in_window = window.contains(&seen.exchanges[call].row.end_ns);
+                let in_window = window.contains(&seen.exchanges[call].home_ns);
                 if !trees.is_empty() || in_window {
                     paths.undecided.push((call, trees.into_iter().collect()));
                 }
             }
-            Cause::Orphan(why) if window.contains(&seen.exchanges[call].row.end_ns) => {
+            Cause::Orphan(why) if window.contains(&seen.exchanges[call].home_ns) => {
                 paths.orphans.push((call, *why));
+            }
+            Cause::Parent(_) if window.contains(&seen.exchanges[call].home_ns) => {
+                let why = lost_to_every_window(seen, links, relays, &window, range, call);
+                paths.orphans.extend(why.map(|why| (call, why)));
             }
             _ => {}
         }
@@ -96,19 +107,52 @@ pub(crate) fn build(seen: &Seen<'_>, links: &Links, relays: &Relays, window: Ran
     paths
 }
 
+/// Why a call that has a cause is in no window's path all the same; `None` where it is in one, or
+/// where a row of its own tells of an undecided call above it.
+fn lost_to_every_window(
+    seen: &Seen<'_>,
+    links: &Links,
+    relays: &Relays,
+    window: &Range<i64>,
+    range: &ReadRange,
+    call: ExchangeId,
+) -> Option<Reason> {
+    let mut above = call;
+    for _ in 0..LEGS_MAX {
+        let root = match relays.causes.get(&above) {
+            Some(Cause::Parent(parent)) => match links.client_of[parent.server] {
+                Some(client) => {
+                    above = client;
+                    continue;
+                }
+                None if links.contested_servers.contains(&parent.server) => {
+                    return Some(Reason::AmbigNatPortReuse);
+                }
+                None => parent.server,
+            },
+            Some(Cause::Root) => above,
+            _ => return None,
+        };
+        let length_ns = window.end - window.start;
+        let home_ns = seen.exchanges[root].home_ns;
+        let shift_ns = (home_ns - window.start).div_euclid(length_ns) * length_ns;
+        let read_there = range.rows.start + shift_ns..range.rows.end + shift_ns;
+        let is_read = read_there.contains(&seen.exchanges[call].row.event_ns);
+        return (!is_read).then_some(Reason::MissingBeyondGuard);
+    }
+    // Only ids of hostile spans can say that a call caused itself.
+    Some(Reason::ConflictIdVsTuple)
+}
+
 /// A server exchange whose client no agent saw, or a call without a cause.
 fn root(links: &Links, relays: &Relays, seen: &Seen<'_>, id: ExchangeId) -> Option<Root> {
     match seen.exchanges[id].role {
-        Role::Server if links.client_of[id].is_none() && !is_contested(links, id) => {
+        Role::Server if links.client_of[id].is_none() && !links.contested_servers.contains(&id) => {
             Some(Root::Arrival(id))
         }
         Role::Client if relays.causes.get(&id) == Some(&Cause::Root) => Some(Root::Call(id)),
         _ => None,
     }
-}
-
-fn is_contested(links: &Links, server: ExchangeId) -> bool {
-    links.contested.values().any(|servers| servers.contains(&server))
 }
 
 fn legs(seen: &Seen<'_>, links: &Links, relays: &Relays, root: &Root) -> Vec<Leg> {
@@ -157,28 +201,64 @@ fn calls(seen: &Seen<'_>, links: &Links, relays: &Relays, server: ExchangeId) ->
         })
         .collect();
     let Some(&log) = links.proxies.log_of.get(&server) else { return legs };
+    let attempts = &seen.access_logs[log].attempts;
+    let mut calls_to: BTreeMap<End, Vec<ExchangeId>> = BTreeMap::new();
+    for client in legs.iter().filter_map(|l| l.client) {
+        calls_to.entry(seen.exchanges[client].remote).or_default().push(client);
+    }
+    let mut attempts_at: BTreeMap<End, Vec<usize>> = BTreeMap::new();
+    for (index, attempt) in attempts.iter().enumerate() {
+        if let Some(end) = addressed(attempt) {
+            attempts_at.entry(end).or_default().push(index);
+        }
+    }
+    let mut call_of: BTreeMap<usize, ExchangeId> = BTreeMap::new();
+    for (end, indexes) in &attempts_at {
+        let made = calls_to.get(end).map_or(&[][..], Vec::as_slice);
+        // A refused attempt sent nothing, so that no call is seen of it.
+        let answered: Vec<usize> =
+            indexes.iter().copied().filter(|&i| !was_refused(&attempts[i])).collect();
+        if indexes.len() == made.len() {
+            call_of.extend(indexes.iter().copied().zip(made.iter().copied()));
+        } else if answered.len() == made.len() {
+            call_of.extend(answered.into_iter().zip(made.iter().copied()));
+        }
+    }
     let mut placed = Vec::new();
-    for (index, attempt) in seen.access_logs[log].attempts.iter().enumerate() {
-        let (Some(ip), Some(port)) = (attempt.ip.as_deref(), attempt.port) else { continue };
+    for (index, attempt) in attempts.iter().enumerate() {
+        let Some(end) = addressed(attempt) else { continue };
         let logged = Some(Attempt { log, index });
-        let addressed = End::parse(ip, port);
-        let made = legs
-            .iter()
-            .position(|l| l.client.is_some_and(|c| Some(seen.exchanges[c].remote) == addressed));
-        placed.push(match made {
-            Some(at) => Leg { logged, ..legs.remove(at) },
-            // The connection was refused or timed out: no byte was sent, only the line knows.
-            None => Leg {
+        match call_of.get(&index) {
+            Some(call) => {
+                let at = legs.iter().position(|l| l.client == Some(*call));
+                placed.extend(at.map(|at| Leg { logged, ..legs.remove(at) }));
+            }
+            // Which of the attempts at this address the calls are is not known; all of them are
+            // there already where none was lost.
+            None if attempts_at[&end].iter().all(|i| !call_of.contains_key(i))
+                && calls_to.contains_key(&end) => {}
+            // The line alone knows.
+            None => placed.push(Leg {
                 client: None,
                 server: None,
                 parent: None,
                 by: Some(Reason::OkUpstreamUnique),
                 logged,
-            },
-        });
+            }),
+        }
     }
     placed.append(&mut legs);
     placed
+}
+
+/// Address of the server that an attempt was made at; `None` where none was selectable.
+pub(crate) fn addressed(attempt: &tables::Attempt) -> Option<End> {
+    End::parse(attempt.ip.as_deref()?, attempt.port?)
+}
+
+/// Whether no server answered, by what the proxy made of it: a status of its own, and no byte.
+pub(crate) fn was_refused(attempt: &tables::Attempt) -> bool {
+    matches!(attempt.status, None | Some(502 | 504)) && attempt.response_length.unwrap_or(0) == 0
 }
 
 /// How a request reached the first server that was seen.

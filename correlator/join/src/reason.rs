@@ -42,6 +42,8 @@ reasons! {
     MissingLostEvents => "MISSING_LOST_EVENTS",
     /// Expected from a live source, not there yet.
     MissingLate => "MISSING_LATE",
+    /// Began longer ago than what is read for a window.
+    MissingBeyondGuard => "MISSING_BEYOND_GUARD",
     /// The proxy answered without choosing a server.
     MissingUpstreamNeverSent => "MISSING_UPSTREAM_NEVER_SENT",
     /// More than one request fits by time and nothing else tells them apart.
@@ -56,6 +58,8 @@ reasons! {
     NatTargetNotInEndpointslice => "NAT_TARGET_NOT_IN_ENDPOINTSLICE",
     /// An exchange of a client that should have been seen, and was not.
     FailOrphan => "FAIL_ORPHAN",
+    /// A row that contradicts itself: an end before its start, a port that is none.
+    FailMalformed => "FAIL_MALFORMED",
 }
 
 impl fmt::Display for Reason {

@@ -4,11 +4,15 @@
 //! earlier one. A call that more than one request may have caused stays undecided.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use crate::Settings;
+use crate::coverage::Coverage;
+use crate::interval::Intervals;
 use crate::link::{Links, Parent};
 use crate::observation::{ExchangeId, Place, Role, Seen};
+use crate::ownership::{Owner, Ownership};
 use crate::reason::Reason;
+use crate::window::ReadRange;
 
 /// What is known of the cause of a client exchange.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,12 +42,29 @@ const SPAN_TOLERANCE_NS: i64 = 2_000_000;
 /// So many requests without a contradiction show that a process serves each on one thread.
 const BOUND_EXCHANGES_MIN: usize = 8;
 
-pub(crate) fn decide(seen: &Seen<'_>, links: &Links, _settings: &Settings) -> Relays {
+/// What decides beside the links: who owned addresses, who watched, and what was read.
+struct Context<'a> {
+    seen: &'a Seen<'a>,
+    links: &'a Links,
+    coverage: &'a Coverage,
+    rows: &'a Range<i64>,
+}
+
+pub(crate) fn decide(
+    seen: &Seen<'_>,
+    owners: &Ownership,
+    coverage: &Coverage,
+    links: &Links,
+    range: &ReadRange,
+    skew_ns: i64,
+) -> Relays {
+    let context = Context { seen, links, coverage, rows: &range.rows };
     let mut relays = Relays::default();
+    let unseen = unseen_requests(seen, owners, links, skew_ns);
     for (index, place) in seen.places.iter().enumerate() {
         let threads = Threads::new(seen, place);
         for &call in &place.clients {
-            let cause = cause(seen, links, &threads, index, call);
+            let cause = context.cause(&threads, &unseen[index], index, call);
             if let Cause::Parent(parent) = cause {
                 relays.calls.entry(parent.server).or_default().push(call);
             }
@@ -53,81 +74,159 @@ pub(crate) fn decide(seen: &Seen<'_>, links: &Links, _settings: &Settings) -> Re
     relays
 }
 
-fn cause(
+/// Requests that came to a place for all we know, but only their client's end was seen. Each may be
+/// the cause of a call there.
+fn unseen_requests(
     seen: &Seen<'_>,
+    owners: &Ownership,
     links: &Links,
-    threads: &Threads<'_>,
-    place: usize,
-    call: ExchangeId,
-) -> Cause {
-    if let Some(server) =
-        links.server_of[call].and_then(|s| links.spans.cause_of_call(seen, place, s))
-    {
-        let begins_inside = seen.exchanges[server].row.start_ns
-            <= seen.exchanges[call].row.start_ns + SPAN_TOLERANCE_NS;
-        return if begins_inside {
-            Cause::Parent(Parent { server, by: Reason::OkExactId })
-        } else {
-            Cause::Undecided { candidates: vec![server], why: Reason::ConflictIdVsTuple }
-        };
+    skew_ns: i64,
+) -> Vec<Intervals> {
+    let mut of_place: Vec<Vec<(i64, i64)>> = vec![Vec::new(); seen.places.len()];
+    for (id, client) in seen.exchanges.iter().enumerate() {
+        if client.role != Role::Client || links.server_of[id].is_some() {
+            continue;
+        }
+        let translated = links.nat.of_client(seen, client).ok();
+        let end = translated.map_or(client.remote, |b| seen.bindings[b].reply.source);
+        if let Owner::Pod(pod) = owners.owner(end, client.row.start_ns)
+            && let Some(place) = seen.place_of_pod(&pod.uid)
+        {
+            let until_ns = client.upper_ns().saturating_add(skew_ns);
+            of_place[place].push((client.row.start_ns - skew_ns, until_ns));
+        }
     }
-    if links.proxies.proxies.contains(&place) {
-        return match (links.proxies.parents.get(&call), links.proxies.undecided.get(&call)) {
-            (Some(parent), _) => Cause::Parent(*parent),
-            (None, Some(candidates)) if !candidates.is_empty() => {
-                Cause::Undecided { candidates: candidates.clone(), why: Reason::AmbigTimeOnly }
+    of_place.into_iter().map(|intervals| Intervals::new(intervals.into_iter())).collect()
+}
+
+impl Context<'_> {
+    fn cause(
+        &self,
+        threads: &Threads<'_>,
+        unseen: &Intervals,
+        place: usize,
+        call: ExchangeId,
+    ) -> Cause {
+        let (seen, links) = (self.seen, self.links);
+        let callee = links.server_of[call];
+        let by_span = callee.and_then(|s| links.spans.cause_of_call(seen, place, s));
+        if let Some(server) = by_span.filter(|&s| Some(s) != callee) {
+            let begins_inside = seen.exchanges[server].row.start_ns
+                <= seen.exchanges[call].row.start_ns + SPAN_TOLERANCE_NS;
+            return if begins_inside {
+                Cause::Parent(Parent { server, by: Reason::OkExactId })
+            } else {
+                Cause::Undecided { candidates: vec![server], why: Reason::ConflictIdVsTuple }
+            };
+        }
+        let doubt = self.doubt(unseen, call);
+        if links.proxies.proxies.contains(&place) {
+            return self.cause_in_proxy(doubt, call);
+        }
+        threads.cause(call, callee, doubt)
+    }
+
+    /// Why more requests may have been served at the call's begin than were seen.
+    fn doubt(&self, unseen: &Intervals, call: ExchangeId) -> Option<Reason> {
+        let row = self.seen.exchanges[call].row;
+        let lost = self.coverage.whole(&row.node, row.start_ns, row.end_ns).err();
+        // Without any coverage nothing says that an agent ran; its rows say that it did.
+        let lost = lost.filter(|why| *why == Reason::MissingLostEvents);
+        let is_too_old = row.start_ns < self.rows.start;
+        let has_unseen = !unseen.around(row.start_ns, row.start_ns).is_empty();
+        lost.or(is_too_old.then_some(Reason::MissingBeyondGuard))
+            .or(has_unseen.then_some(Reason::MissingLate))
+    }
+
+    fn cause_in_proxy(&self, doubt: Option<Reason>, call: ExchangeId) -> Cause {
+        let proxies = &self.links.proxies;
+        match (proxies.parents.get(&call), doubt) {
+            (Some(parent), Some(why)) if parent.by == Reason::OkContainment => {
+                return Cause::Undecided { candidates: vec![parent.server], why };
+            }
+            (Some(parent), _) => return Cause::Parent(*parent),
+            (None, _) => {}
+        }
+        match proxies.undecided.get(&call) {
+            Some(candidates) if !candidates.is_empty() => {
+                let why = doubt.unwrap_or(Reason::AmbigTimeOnly);
+                Cause::Undecided { candidates: candidates.clone(), why }
             }
             // A proxy makes no calls of its own accord.
-            _ => Cause::Orphan(Reason::FailOrphan),
-        };
+            _ => Cause::Orphan(doubt.unwrap_or(Reason::FailOrphan)),
+        }
     }
-    threads.cause(call, links.server_of[call])
 }
 
 /// What the threads of one pod tell.
 struct Threads<'a> {
     seen: &'a Seen<'a>,
     place: &'a Place,
-    /// Processes in which every request was read and answered by one thread, and no thread served
-    /// two requests at once, over enough requests to mean something.
-    bound: BTreeSet<i64>,
+    /// Its requests, by index into `place.servers`.
+    open: Intervals,
+    habits: BTreeMap<i64, Habits>,
+}
+
+/// How one process works.
+#[derive(Debug, Default)]
+struct Habits {
+    requests: usize,
+    threads: BTreeSet<i64>,
+    /// A request or a call was answered on another thread than it began on, or a thread served two
+    /// requests at once.
+    is_free: bool,
+}
+
+impl Habits {
+    /// Every request is served by one thread that does nothing else meanwhile, as far as enough
+    /// requests show.
+    fn is_bound(&self) -> bool {
+        !self.is_free && self.requests >= BOUND_EXCHANGES_MIN
+    }
 }
 
 impl<'a> Threads<'a> {
     fn new(seen: &'a Seen<'a>, place: &'a Place) -> Self {
-        let mut requests: BTreeMap<i64, usize> = BTreeMap::new();
-        let mut free: BTreeSet<i64> = BTreeSet::new();
+        let mut habits: BTreeMap<i64, Habits> = BTreeMap::new();
         let mut busy_until: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+        let elsewhere =
+            |row: &tables::Exchange| row.response_thread.is_some_and(|t| t != row.thread);
         for &s in &place.servers {
-            let server = &seen.exchanges[s];
-            let row = server.row;
-            *requests.entry(row.process).or_default() += 1;
-            let other_thread_answered = row.response_thread.is_some_and(|t| t != row.thread);
+            let row = seen.exchanges[s].row;
             let busy = busy_until.entry((row.process, row.thread)).or_insert(i64::MIN);
             let overlaps = row.start_ns < *busy;
             *busy = (*busy).max(row.end_ns);
-            if other_thread_answered || overlaps {
-                free.insert(row.process);
-            }
+            let of_process = habits.entry(row.process).or_default();
+            of_process.requests += 1;
+            of_process.threads.insert(row.thread);
+            of_process.is_free |= overlaps || elsewhere(row);
         }
-        let bound = requests
-            .into_iter()
-            .filter(|(process, count)| !free.contains(process) && *count >= BOUND_EXCHANGES_MIN)
-            .map(|(process, _)| process)
-            .collect();
-        Self { seen, place, bound }
+        for &c in &place.clients {
+            let row = seen.exchanges[c].row;
+            habits.entry(row.process).or_default().is_free |= elsewhere(row);
+        }
+        let open = Intervals::new(
+            place
+                .servers
+                .iter()
+                .map(|&s| &seen.exchanges[s])
+                .map(|e| (e.row.start_ns, e.upper_ns())),
+        );
+        Self { seen, place, open, habits }
     }
 
-    fn cause(&self, call: ExchangeId, callee: Option<ExchangeId>) -> Cause {
-        let containing: Vec<ExchangeId> = self
-            .place
-            .servers
-            .iter()
-            .copied()
-            .filter(|&s| Some(s) != callee && self.contains(s, call))
-            .collect();
-        let row = self.seen.exchanges[call].row;
-        let same_thread: Vec<ExchangeId> = containing
+    fn cause(&self, call: ExchangeId, callee: Option<ExchangeId>, doubt: Option<Reason>) -> Cause {
+        let client = &self.seen.exchanges[call];
+        let row = client.row;
+        let answered_ns = row.first_response_ns.unwrap_or(row.start_ns);
+        let servers = |from_ns: i64, to_ns: i64| -> Vec<ExchangeId> {
+            let found = self.open.around(from_ns, to_ns).into_iter();
+            found.map(|i| self.place.servers[i]).filter(|&s| Some(s) != callee).collect()
+        };
+        let open = servers(row.start_ns, row.start_ns);
+        // A call that a request waits for begins in it and has its answer before the request does.
+        let awaiting = servers(row.start_ns, answered_ns);
+        let same_thread: Vec<ExchangeId> = awaiting
             .iter()
             .copied()
             .filter(|&s| {
@@ -135,24 +234,27 @@ impl<'a> Threads<'a> {
                 (server.process, server.thread) == (row.process, row.thread)
             })
             .collect();
-        let is_bound = self.bound.contains(&row.process);
-        match (&containing[..], &same_thread[..]) {
-            ([], _) => Cause::Root,
+        let habits = self.habits.get(&row.process);
+        let is_bound = habits.is_some_and(Habits::is_bound);
+        // A process of one thread is known to serve one request at a time only as far as all of
+        // its requests are known.
+        let is_bound = is_bound && (doubt.is_none() || habits.is_some_and(|h| h.threads.len() > 1));
+        match (&open[..], &same_thread[..], doubt) {
+            ([], _, None) => Cause::Root,
+            ([], _, Some(why)) => Cause::Orphan(why),
             // The thread was serving one request and nothing else; so were its fellows.
-            (_, [server]) if is_bound => {
+            (_, [server], _) if is_bound => {
                 Cause::Parent(Parent { server: *server, by: Reason::OkThread })
             }
-            // Too few requests to know the process by, but also no other request to confuse.
-            ([server], [_]) => Cause::Parent(Parent { server: *server, by: Reason::OkContainment }),
-            _ => Cause::Undecided { candidates: containing, why: Reason::AmbigTimeOnly },
+            // Too few requests to know the process by, but also no other request to confuse: not
+            // even one that ended since, and may have left the call behind.
+            ([server], [_], None) => {
+                Cause::Parent(Parent { server: *server, by: Reason::OkContainment })
+            }
+            _ => Cause::Undecided {
+                candidates: if awaiting.is_empty() { open } else { awaiting },
+                why: doubt.unwrap_or(Reason::AmbigTimeOnly),
+            },
         }
-    }
-
-    /// A call that a request waits for begins in it and has its answer before the request does.
-    fn contains(&self, server: ExchangeId, call: ExchangeId) -> bool {
-        debug_assert_eq!(self.seen.exchanges[server].role, Role::Server);
-        let (server, client) = (&self.seen.exchanges[server], &self.seen.exchanges[call]);
-        let answered_ns = client.row.first_response_ns.unwrap_or(client.row.start_ns);
-        server.row.start_ns <= client.row.start_ns && answered_ns <= server.upper_ns()
     }
 }

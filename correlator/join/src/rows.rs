@@ -28,6 +28,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) links: &'a Links,
     pub(crate) relays: &'a Relays,
     pub(crate) window: Range<i64>,
+    /// Event times that were read.
+    pub(crate) rows: &'a Range<i64>,
     pub(crate) stage: Stage,
     pub(crate) settings: &'a Settings,
 }
@@ -35,14 +37,17 @@ pub(crate) struct Scope<'a> {
 pub(crate) fn write(scope: &Scope<'_>, paths: &Paths) -> WindowRows {
     let mut rows = WindowRows { win: scope.window.start / SECOND, ..WindowRows::default() };
     let ids: Vec<String> = paths.trees.iter().map(|t| path_id(scope, t)).collect();
+    let mut undecided_in = vec![0; paths.trees.len()];
+    for tree in paths.undecided.iter().flat_map(|(_, trees)| trees) {
+        undecided_in[*tree] += 1;
+    }
     for (index, tree) in paths.trees.iter().enumerate() {
         if let Some(orphan) = unseen_caller(scope, tree) {
             rows.ambiguous.push(orphan);
             continue;
         }
         let contested = contested(scope, tree, &ids[index]);
-        let undecided = contested.len()
-            + paths.undecided.iter().filter(|(_, trees)| trees.contains(&index)).count();
+        let undecided = contested.len() + undecided_in[index];
         let (path, hops) = path(scope, tree, &ids[index], undecided);
         rows.ambiguous.extend(contested);
         rows.ambiguous.extend(unlabelled(scope, tree, &ids[index]));
@@ -55,6 +60,7 @@ pub(crate) fn write(scope: &Scope<'_>, paths: &Paths) -> WindowRows {
     for (call, why) in &paths.orphans {
         rows.ambiguous.push(orphan_call(scope, *call, *why));
     }
+    rows.ambiguous.extend(scope.seen.malformed.iter().map(|e| malformed(scope, e)));
     rows.ambiguous.sort_by(|a, b| {
         (a.start_ns, &a.segment, &a.path_id, a.end_ns)
             .cmp(&(b.start_ns, &b.segment, &b.path_id, b.end_ns))
@@ -81,6 +87,10 @@ fn path_id(scope: &Scope<'_>, tree: &Tree) -> String {
 
 fn path(scope: &Scope<'_>, tree: &Tree, path_id: &str, undecided: usize) -> (Path, Vec<Hop>) {
     let mut findings = Findings { undecided, ..Findings::default() };
+    if matches!(tree.root, Root::Call(_)) && scope.stage == Stage::Provisional {
+        // The request that caused it may still be going on.
+        findings.miss("cause of the first call".into(), Reason::MissingLate);
+    }
     let writer = hop::Writer::new(scope, tree);
     let mut hops: Vec<Hop> = Vec::with_capacity(tree.legs.len());
     for position in 0..tree.legs.len() {
@@ -243,11 +253,24 @@ fn unseen_caller(scope: &Scope<'_>, tree: &Tree) -> Option<Ambiguous> {
                 Entry::Translated(chain) => scope.seen.bindings[*chain.first()?].original.source,
                 _ => exchange.remote,
             };
-            let Owner::Pod(pod) = scope.owners.owner(client, exchange.row.start_ns) else {
-                return None;
-            };
-            let node = pod.node.clone().unwrap_or_default();
-            (server, Some((node, pod.name.clone())))
+            match scope.owners.holder(client.ip, exchange.row.start_ns) {
+                Owner::Pod(pod) => {
+                    let node = pod.node.clone().unwrap_or_default();
+                    (server, Some((node, pod.name.clone())))
+                }
+                Owner::Several => {
+                    return Some(Ambiguous {
+                        segment: format!("caller of {}", place_name(scope, server)),
+                        reason: Reason::AmbigPodIpReuse.code().into(),
+                        decided_by: format!(
+                            "an agent's exchanges of the pod that had {}",
+                            client.ip
+                        ),
+                        ..blank(scope, server)
+                    });
+                }
+                _ => return None,
+            }
         }
         // A call that seems to have begun in a pod did so only if nothing before it was missed.
         Root::Call(call) => (call, None),
@@ -369,6 +392,22 @@ fn orphan_call(scope: &Scope<'_>, call: ExchangeId, why: Reason) -> Ambiguous {
         reason: reason.unwrap_or(why).code().into(),
         decided_by: "the request that the proxy was serving".into(),
         ..blank(scope, call)
+    }
+}
+
+fn malformed(scope: &Scope<'_>, row: &tables::Exchange) -> Ambiguous {
+    Ambiguous {
+        hour: tables::hour_of_ns(scope.window.start),
+        win: scope.window.start / SECOND,
+        stage: scope.stage.code().into(),
+        finality: scope.stage.finality().into(),
+        segment: format!("exchange that node {} reported", row.node),
+        reason: Reason::FailMalformed.code().into(),
+        start_time: tables::micros_of_ns(row.event_ns),
+        start_ns: row.event_ns,
+        end_ns: row.event_ns,
+        decided_by: "a row that does not contradict itself".into(),
+        ..Ambiguous::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{SECOND, Settings};
+use crate::{SECOND, Settings, Stage};
 
 /// Access logs know the end of a request to the second only; their rows may carry an event time
 /// this much later than the exchange they describe.
@@ -25,14 +25,27 @@ pub struct ReadRange {
 
 /// What to read to compute `windows`.
 pub fn read_range(windows: Range<i64>, settings: &Settings) -> ReadRange {
+    // A call may end long before the request that caused it.
+    let ahead_ns = settings.guard_ns.min(settings.lateness_ns);
     let rows = windows.start - settings.guard_ns - settings.skew_ns
-        ..windows.end + settings.skew_ns + COARSEST_STAMP_NS;
+        ..windows.end + ahead_ns.max(settings.skew_ns + COARSEST_STAMP_NS);
     ReadRange {
         connections: rows.start - settings.active_timeout_ns - settings.propagation_ns..rows.end,
         heartbeats: rows.start..rows.end + HEARTBEAT_NS_MAX,
         cluster: rows.start..rows.end + settings.propagation_ns,
         rows,
     }
+}
+
+/// What of that one window's stage looks at: provisional rows must not depend on what has arrived
+/// of the time after them.
+pub(crate) fn range_of_stage(window: Range<i64>, stage: Stage, settings: &Settings) -> ReadRange {
+    let mut range = read_range(window.clone(), settings);
+    if stage == Stage::Provisional {
+        range.rows.end = window.end + settings.skew_ns + COARSEST_STAMP_NS;
+        range.connections.end = range.rows.end;
+    }
+    range
 }
 
 /// Start of the window that holds a moment.

@@ -28,6 +28,10 @@ pub(super) fn explain(code: &str) -> Option<Explanation> {
         "MISSING_LATE" => {
             ("expected from a live source, and not there yet", "ask again once the window is final")
         }
+        "MISSING_BEYOND_GUARD" => (
+            "it began longer ago than the correlator reads back",
+            "raise --guard above the longest request",
+        ),
         "MISSING_UPSTREAM_NEVER_SENT" => ("the proxy answered without choosing a server", ""),
         "AMBIG_TIME_ONLY" => (
             "more than one fits by time, and nothing else tells them apart",
@@ -46,6 +50,7 @@ pub(super) fn explain(code: &str) -> Option<Explanation> {
         "NAT_TARGET_NOT_IN_ENDPOINTSLICE" => {
             ("translated to an address that was no endpoint of the Service at that time", "")
         }
+        "FAIL_MALFORMED" => ("a row that contradicts itself, such as an end before its start", ""),
         "FAIL_ORPHAN" => ("a request whose caller should have been seen, and was not", ""),
         _ => return None,
     };

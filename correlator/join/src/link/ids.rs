@@ -39,12 +39,19 @@ impl SpanLinks {
                 .and_modify(|known| *known = None)
                 .or_insert(Some(id));
         }
+        // Requests of one peer to one place, by start.
+        let mut turns_of: BTreeMap<(usize, End), Vec<ExchangeId>> = BTreeMap::new();
+        for (place, requests) in seen.places.iter().enumerate() {
+            for &s in &requests.servers {
+                turns_of.entry((place, seen.exchanges[s].remote)).or_default().push(s);
+            }
+        }
         let mut spans_for: BTreeMap<ExchangeId, Vec<SpanId>> = BTreeMap::new();
         for (id, span) in seen.spans.iter().enumerate() {
             let Some(place) = links.place_of[id].filter(|_| span.kind == "server") else {
                 continue;
             };
-            if let Some(exchange) = exchange_of_server_span(seen, place, span) {
+            if let Some(exchange) = exchange_of_server_span(seen, &turns_of, place, span) {
                 spans_for.entry(exchange).or_default().push(id);
             }
         }
@@ -91,7 +98,7 @@ fn place(seen: &Seen<'_>, owners: &Ownership, span: &tables::Span) -> Option<usi
         return seen.place_of_pod(uid);
     }
     let ip = address(span.sender_ip.as_deref())?;
-    match owners.owner(End { ip, port: 0 }, span.end_ns) {
+    match owners.holder(ip, span.end_ns) {
         Owner::Pod(pod) => seen.place_of_pod(&pod.uid),
         _ => None,
     }
@@ -100,23 +107,24 @@ fn place(seen: &Seen<'_>, owners: &Ownership, span: &tables::Span) -> Option<usi
 /// The turn, on the connection that the span names by its peer, in which the span began and ended.
 fn exchange_of_server_span(
     seen: &Seen<'_>,
+    turns_of: &BTreeMap<(usize, End), Vec<ExchangeId>>,
     place: usize,
     span: &tables::Span,
 ) -> Option<ExchangeId> {
     let peer = End::parse(span.peer_ip.as_deref()?, span.peer_port?)?;
-    let turns: Vec<ExchangeId> = seen.places[place]
-        .servers
-        .iter()
-        .copied()
-        .filter(|&s| seen.exchanges[s].remote == peer)
-        .collect();
+    let turns = turns_of.get(&(place, peer))?;
+    let start_ns = |turn: ExchangeId| seen.exchanges[turn].row.start_ns;
     let within = |tolerance_ns: i64| -> Vec<ExchangeId> {
-        let holds = |i: usize, turn: ExchangeId| {
-            let next_start = turns.get(i + 1).map_or(i64::MAX, |&n| seen.exchanges[n].row.start_ns);
-            span.start_ns >= seen.exchanges[turn].row.start_ns - tolerance_ns
-                && span.end_ns <= next_start.saturating_add(tolerance_ns)
+        // Turns follow each other: those begun before the span, but not followed by one before
+        // the span's end.
+        let begun = turns.partition_point(|&t| start_ns(t) <= span.start_ns + tolerance_ns);
+        let followed = turns.partition_point(|&t| start_ns(t) < span.end_ns - tolerance_ns);
+        let held = turns.get(followed.saturating_sub(1)..begun).unwrap_or_default();
+        // A span that began after the turn's end is of a turn that was not seen.
+        let is_open = |t: &ExchangeId| {
+            span.start_ns <= seen.exchanges[*t].upper_ns().saturating_add(tolerance_ns)
         };
-        turns.iter().enumerate().filter(|(i, t)| holds(*i, **t)).map(|(_, t)| *t).collect()
+        held.iter().copied().filter(is_open).collect()
     };
     match within(SAME_NODE_TOLERANCE_NS)[..] {
         [one] => Some(one),

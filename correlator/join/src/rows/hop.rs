@@ -10,7 +10,7 @@ use crate::confidence;
 use crate::link::nat;
 use crate::observation::{Exchange, ExchangeId};
 use crate::ownership::{Owner, Pod, Service};
-use crate::path::{Entry, Leg, Root, Tree, entry};
+use crate::path::{Entry, Leg, Root, Tree, addressed, entry, was_refused};
 use crate::reason::Reason;
 use crate::rows::Scope;
 use crate::verdict::Findings;
@@ -25,6 +25,10 @@ struct Route {
     node: Option<String>,
     /// A conntrack entry was recorded; otherwise the translation follows from both ends.
     recorded: bool,
+    /// More than one conntrack entry may be the one.
+    reused: bool,
+    /// What `original` says of the client is not the client.
+    is_client_hidden: bool,
 }
 
 /// Writes the hops of one path.
@@ -138,16 +142,20 @@ impl<'a> Writer<'a> {
                     reply: Some(Tuple { source: server.local, destination: server.remote }),
                     node: binding.map(|b| seen.bindings[b].row.node.clone()),
                     recorded: binding.is_some(),
+                    ..Route::default()
                 }
             }
             (Some(c), None) => {
                 let client = self.exchange(c);
-                let binding = nat.of_client(seen, client).ok();
+                let found = nat.of_client(seen, client);
+                let binding = found.ok();
                 Route {
                     original: Some(Tuple { source: client.local, destination: client.remote }),
                     reply: binding.map(|b| seen.bindings[b].reply),
                     node: binding.map(|b| seen.bindings[b].row.node.clone()),
                     recorded: binding.is_some(),
+                    reused: found == Err(nat::NoBinding::PortReuse),
+                    ..Route::default()
                 }
             }
             (None, Some(s)) => self.arrival(s, findings),
@@ -172,29 +180,40 @@ impl<'a> Writer<'a> {
         let reply = Tuple { source: exchange.local, destination: exchange.remote };
         let direct = Tuple { source: exchange.remote, destination: exchange.local };
         let client = "client".to_owned();
+        let at_ns = exchange.row.start_ns;
+        // A node or its bridge sends for others: behind it stands whoever was masqueraded there.
+        let hidden_behind = |ip| match self.scope.owners.holder(ip, at_ns) {
+            Owner::Node(node) | Owner::PodRange(node) => {
+                let why = self.scope.coverage.whole(node, at_ns - SECOND, exchange.row.end_ns);
+                Some(why.err().unwrap_or(Reason::SnatHiddenClient))
+            }
+            _ => None,
+        };
         match entry(self.scope.seen, self.scope.links, server) {
             Entry::Translated(chain) => {
                 let bindings = &self.scope.seen.bindings;
                 let first: Option<nat::BindingId> = chain.first().copied();
+                let original = first.map(|b| bindings[b].original);
+                let why = original.and_then(|o| hidden_behind(o.source.ip));
+                if let Some(why) = why {
+                    findings.miss(client, why);
+                }
                 Route {
-                    original: first.map(|b| bindings[b].original),
+                    original,
                     reply: Some(reply),
                     node: first.map(|b| bindings[b].row.node.clone()),
                     recorded: true,
+                    is_client_hidden: why.is_some(),
+                    ..Route::default()
                 }
             }
-            Entry::Direct => {
-                match self.scope.owners.owner(exchange.remote, exchange.row.start_ns) {
-                    Owner::Node(node) => {
-                        let (from_ns, to_ns) =
-                            (exchange.row.start_ns - SECOND, exchange.row.end_ns);
-                        let why = self.scope.coverage.whole(node, from_ns, to_ns).err();
-                        findings.miss(client, why.unwrap_or(Reason::SnatHiddenClient));
-                        Route { reply: Some(reply), ..Route::default() }
-                    }
-                    _ => Route { original: Some(direct), reply: Some(reply), ..Route::default() },
+            Entry::Direct => match hidden_behind(exchange.remote.ip) {
+                Some(why) => {
+                    findings.miss(client, why);
+                    Route { reply: Some(reply), ..Route::default() }
                 }
-            }
+                None => Route { original: Some(direct), reply: Some(reply), ..Route::default() },
+            },
             Entry::PortReused => {
                 findings.miss(client, Reason::AmbigNatPortReuse);
                 Route { reply: Some(reply), ..Route::default() }
@@ -219,21 +238,26 @@ impl<'a> Writer<'a> {
                 let pod = row.pod_uid.as_deref().and_then(|uid| self.scope.owners.pod(uid));
                 match (&row.pod_uid, pod) {
                     (_, Some(pod)) => set_source(hop, pod),
-                    (Some(uid), None) => hop.source_pod_uid = Some(uid.clone()),
+                    (Some(uid), None) => {
+                        hop.source_pod_uid = Some(uid.clone());
+                        findings.miss(format!("name of pod {uid}"), Reason::MissingLate);
+                    }
                     (None, None) => {
                         findings.miss("caller's pod".into(), Reason::AmbigSharedHostIp);
                     }
                 }
                 hop.evidence.extend(row.attributed_by.iter().map(|by| format!("source_by_{by}")));
             }
-            None if route.original.is_none() => {
+            None if route.original.is_none() || route.is_client_hidden => {
                 reasons.insert(Reason::SnatHiddenClient);
             }
             None => {}
         }
         if let Some(original) = route.original {
-            hop.source_ip = Some(original.source.ip.to_string());
-            hop.source_port = Some(original.source.port.into());
+            if !route.is_client_hidden {
+                hop.source_ip = Some(original.source.ip.to_string());
+                hop.source_port = Some(original.source.port.into());
+            }
             hop.requested_ip = Some(original.destination.ip.to_string());
             hop.requested_port = Some(original.destination.port.into());
         }
@@ -260,8 +284,8 @@ impl<'a> Writer<'a> {
             (Some(reply), _) => Some(reply.source),
             (None, Some(a)) if leg.client.is_none() => {
                 let attempt = &self.scope.seen.access_logs[a.log].attempts[a.index];
-                let end = attempt.ip.as_deref().zip(attempt.port);
-                end.and_then(|(ip, port)| End::parse(ip, port))
+                self.unseen_call(attempt, hop, findings);
+                addressed(attempt)
             }
             (None, _) => route.original.filter(|_| !is_service).map(|o| o.destination),
         };
@@ -272,28 +296,51 @@ impl<'a> Writer<'a> {
                 let node = hop.source_node.clone().unwrap_or_default();
                 let why = self.scope.coverage.whole(&node, hop.start_ns - SECOND, hop.end_ns).err();
                 let what = hop.requested_ip.as_deref().unwrap_or("an unknown address");
+                let why = if route.reused { Some(Reason::AmbigNatPortReuse) } else { why };
                 findings.miss(format!("server of {what}"), why.unwrap_or(Reason::MissingLate));
             }
         }
     }
 
+    /// An attempt that only the line tells of: refused, or its call was not seen.
+    fn unseen_call(&self, attempt: &tables::Attempt, hop: &Hop, findings: &mut Findings) {
+        let node = hop.source_node.as_deref().unwrap_or_default();
+        let lost = self.scope.coverage.whole(node, hop.start_ns, hop.start_ns).err();
+        let why = lost.or((!was_refused(attempt)).then_some(Reason::MissingLate));
+        if let Some(why) = why {
+            findings.miss(format!("call of attempt {}", hop.attempt), why);
+        }
+    }
+
     fn seen_server(&self, server: ExchangeId, hop: &mut Hop, findings: &mut Findings) {
         let exchange = self.exchange(server);
+        let position = usize::try_from(hop.position).unwrap_or(usize::MAX);
         hop.destination_ip = Some(exchange.local.ip.to_string());
         hop.destination_port = Some(exchange.local.port.into());
         hop.destination_node = Some(exchange.row.node.clone());
         let pod = exchange.row.pod_uid.as_deref().and_then(|uid| self.scope.owners.pod(uid));
         match (&exchange.row.pod_uid, pod) {
             (_, Some(pod)) => set_destination(hop, pod),
-            (Some(uid), None) => hop.destination_pod_uid = Some(uid.clone()),
+            (Some(uid), None) => {
+                hop.destination_pod_uid = Some(uid.clone());
+                findings.miss(format!("name of pod {uid}"), Reason::MissingLate);
+            }
             (None, None) => findings.miss("server's pod".into(), Reason::AmbigSharedHostIp),
         }
         let by = exchange.row.attributed_by.iter();
         hop.evidence.extend(by.map(|by| format!("destination_by_{by}")));
         let (from_ns, to_ns) = (exchange.row.start_ns, exchange.row.end_ns);
-        if let Err(why) = self.scope.coverage.whole(&exchange.row.node, from_ns, to_ns) {
+        let unread = (from_ns < self.scope.rows.start).then_some(Reason::MissingBeyondGuard);
+        let lost = self.scope.coverage.whole(&exchange.row.node, from_ns, to_ns).err();
+        if let Some(why) = unread.or(lost) {
             let name = hop.destination_pod.as_deref().unwrap_or("the server");
             findings.miss(format!("calls of {name}"), why);
+        }
+        let line = self.scope.links.proxies.log_of.get(&server);
+        let attempts = line.map_or(&[][..], |&l| &self.scope.seen.access_logs[l].attempts);
+        let made = self.tree.legs.iter().filter(|l| l.parent == Some(position)).count();
+        if made < attempts.iter().filter(|a| addressed(a).is_some()).count() {
+            findings.miss("attempts that the log line tells of".into(), Reason::MissingLate);
         }
     }
 
@@ -331,6 +378,10 @@ impl<'a> Writer<'a> {
                 hop.destination_node = Some(node.to_owned());
                 reasons.insert(Reason::AmbigSharedHostIp);
                 findings.miss(format!("pod on node {node}"), Reason::AmbigSharedHostIp);
+            }
+            Owner::PodRange(node) => {
+                hop.destination_node = Some(node.to_owned());
+                findings.miss(format!("pod of {}", end.ip), Reason::MissingLate);
             }
             // An address outside the cluster ends the path there; nobody is expected to see it.
             Owner::Service | Owner::Outside => {}
@@ -384,7 +435,8 @@ impl<'a> Writer<'a> {
             (true, true) => "dnat+snat",
         }
         .into();
-        if dnat || snat {
+        // An inner translation alone would name the node as the client.
+        if (dnat || snat) && !route.is_client_hidden {
             hop.nat_node.clone_from(&route.node);
             hop.nat_original = Some(original.to_string());
             hop.nat_reply = Some(reply.to_string());
@@ -411,11 +463,13 @@ impl<'a> Writer<'a> {
             hop.evidence.push("server_span".into());
         }
         let observed = leg.client.or(leg.server).map(|id| self.exchange(id));
-        let unanswered = observed.is_none_or(|e| !e.has_response());
-        hop.failure_cause = match hop.status {
-            Some(status) if status >= 500 && !unanswered => Some("status_5xx".into()),
-            _ if unanswered => Some(observed.map_or("refused".into(), |e| self.end_cause(e))),
-            _ => None,
+        hop.failure_cause = match observed {
+            Some(e) if !e.has_response() => Some(self.end_cause(e)),
+            None if attempt.is_some_and(was_refused) => {
+                let timed_out = hop.status == Some(504);
+                Some(if timed_out { "timeout" } else { "refused" }.into())
+            }
+            _ => hop.status.filter(|s| *s >= 500).map(|_| "status_5xx".into()),
         };
     }
 

@@ -106,6 +106,7 @@ impl Scene {
             remote_ip: call.to.0.into(),
             remote_port: call.to.1,
             thread: call.client_thread,
+            response_thread: Some(call.client_thread),
             ..exchange(call.from, socket, seq, ns(call.start), ns(call.end), call.bytes)
         };
         let (start, end) = (client.start_ns + 1_000, client.end_ns - 1_000);
@@ -271,6 +272,23 @@ impl Scene {
     /// Rows of the first window.
     pub(crate) fn rows(&self) -> WindowRows {
         self.windows(1).remove(0)
+    }
+
+    /// The same before what comes after the window is known.
+    pub(crate) fn provisional(&self) -> WindowRows {
+        let settings = Settings::default();
+        let window = T0..T0 + settings.window_ns;
+        join::correlate(window, Stage::Provisional, &self.seen, &settings).remove(0)
+    }
+
+    /// Nodes that say which addresses are their pods'.
+    pub(crate) fn with_pod_ranges(&mut self) {
+        for (node, range) in [("node-1", "10.244.1.0/24"), ("node-2", "10.244.2.0/24")] {
+            for object in self.seen.cluster_objects.iter_mut().filter(|o| o.name == node) {
+                let ranges = format!("\"pod_cidrs\":[\"{range}\"]");
+                object.body = object.body.replace("\"pod_cidrs\":[]", &ranges);
+            }
+        }
     }
 
     pub(crate) fn windows(&self, count: i64) -> Vec<WindowRows> {

@@ -1,0 +1,381 @@
+//! One proxy: its requests, calls and lines, and what is decided of them so far.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::address::End;
+use crate::interval::Intervals;
+use crate::link::ids::SpanLinks;
+use crate::link::proxy::LogId;
+use crate::matching;
+use crate::observation::{Exchange, ExchangeId, Place, Seen, address};
+use crate::path::addressed;
+
+/// A proxy's cached clock and the kernel's stamps differ by an iteration of its event loop.
+const EVENT_LOOP_NS: i64 = 5_000_000;
+
+/// A proxy passes the last bytes on before it reads the end of the upstream's stream.
+const TRAILING_READ_NS: i64 = 1_000_000;
+
+/// Rounds of mutual narrowing; each can only decide more.
+const ROUNDS_MAX: usize = 4;
+
+/// Cells of the largest table that an alignment fills; a proxy that writes more lines than that
+/// which hang together in time is paired without the help of their order.
+const ALIGNED_CELLS_MAX: usize = 1 << 22;
+
+pub(super) struct Scene<'a, 'b> {
+    seen: &'b Seen<'a>,
+    pub(super) servers: &'b [ExchangeId],
+    pub(super) clients: &'b [ExchangeId],
+    pub(super) logs: Vec<LogId>,
+    /// Lines are in the order in which the requests end.
+    is_in_order: bool,
+    open: Intervals,
+    /// Indexes into `servers`, ascending by their end, of the requests that a line fits.
+    fitting: Vec<Vec<usize>>,
+    /// Indexes into `logs`, by index into `servers`: the same the other way round.
+    lines_of: Vec<Vec<usize>>,
+    /// Lines that fit no request: each tells of one that was not seen.
+    of_unseen: BTreeMap<End, Vec<usize>>,
+    /// Place of each server in the order of ends.
+    rank: Vec<usize>,
+    /// Indexes into `servers`, by index into `clients`.
+    pub(super) parent: Vec<Option<usize>>,
+    /// Indexes into `servers`, by index into `logs`.
+    pub(super) server_of_log: Vec<Option<usize>>,
+    /// Index into `logs`, by index into `clients`: the call that a request id names.
+    pub(super) log_of_call: BTreeMap<usize, usize>,
+    calls_named: BTreeMap<usize, Vec<usize>>,
+}
+
+impl<'a, 'b> Scene<'a, 'b> {
+    pub(super) fn new(seen: &'b Seen<'a>, place: &'b Place, logs: Vec<LogId>) -> Self {
+        let threads: BTreeSet<i64> =
+            place.servers.iter().map(|&s| seen.exchanges[s].row.thread).collect();
+        let line = |log: LogId| seen.access_logs[log];
+        let ways: BTreeSet<_> =
+            logs.iter().map(|&l| (&line(l).collector, &line(l).emitter_ip)).collect();
+        let requests = place.servers.iter().map(|&s| &seen.exchanges[s]);
+        let mut by_end: Vec<usize> = (0..place.servers.len()).collect();
+        by_end.sort_by_key(|&s| (seen.exchanges[place.servers[s]].row.end_ns, s));
+        let mut rank = vec![0; by_end.len()];
+        for (position, &server) in by_end.iter().enumerate() {
+            rank[server] = position;
+        }
+        let mut scene = Self {
+            seen,
+            servers: &place.servers,
+            clients: &place.clients,
+            is_in_order: threads.len() == 1 && ways.len() == 1,
+            open: Intervals::new(requests.map(|e| (e.row.start_ns, e.upper_ns()))),
+            fitting: Vec::new(),
+            lines_of: vec![Vec::new(); place.servers.len()],
+            of_unseen: BTreeMap::new(),
+            rank,
+            parent: vec![None; place.clients.len()],
+            server_of_log: vec![None; logs.len()],
+            log_of_call: BTreeMap::new(),
+            calls_named: BTreeMap::new(),
+            logs,
+        };
+        for log in 0..scene.logs.len() {
+            scene.find_fitting(log, &by_end);
+        }
+        for log in 0..scene.logs.len() {
+            scene.find_unseen(log, &by_end);
+        }
+        scene
+    }
+
+    fn find_fitting(&mut self, log: usize, by_end: &[usize]) {
+        let near = self.ended_with(log, by_end).iter().copied();
+        let fitting: Vec<usize> =
+            near.filter(|&s| self.same_sizes(log, s) && self.lasts_as_long(log, s)).collect();
+        for &server in &fitting {
+            self.lines_of[server].push(log);
+        }
+        self.fitting.push(fitting);
+    }
+
+    /// A line that fits no request tells of one that was not seen, unless a request that has no
+    /// line either differs from it in nothing but the time that both measured.
+    fn find_unseen(&mut self, log: usize, by_end: &[usize]) {
+        let mut near = self.ended_with(log, by_end).iter().copied();
+        let is_told = !self.fitting[log].is_empty()
+            || near.any(|s| self.lines_of[s].is_empty() && self.same_sizes(log, s));
+        if !is_told {
+            for end in self.line(log).attempts.iter().filter_map(addressed) {
+                self.of_unseen.entry(end).or_default().push(log);
+            }
+        }
+    }
+
+    /// Requests that ended when the line says, by their end.
+    fn ended_with<'c>(&self, log: usize, by_end: &'c [usize]) -> &'c [usize] {
+        let line = self.line(log);
+        let end_ns = |s: &usize| self.server(*s).row.end_ns;
+        let from = by_end.partition_point(|s| end_ns(s) < line.end_lo_ns - EVENT_LOOP_NS);
+        let to = by_end.partition_point(|s| end_ns(s) < line.end_hi_ns + EVENT_LOOP_NS);
+        by_end.get(from..to).unwrap_or_default()
+    }
+
+    /// A request id that one line and one callee's span carry names the call of that line.
+    pub(super) fn name_calls_by_request_id(
+        &mut self,
+        spans: &SpanLinks,
+        server_of: &[Option<ExchangeId>],
+    ) {
+        let mut lines: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for log in 0..self.logs.len() {
+            if let Some(request_id) = self.line(log).request_id.as_deref() {
+                lines.entry(request_id).or_default().push(log);
+            }
+        }
+        for (call, client) in self.clients.iter().enumerate() {
+            let span = server_of[*client].and_then(|s| spans.span_of.get(&s));
+            let request_id = span.and_then(|&s| self.seen.spans[s].request_id.as_deref());
+            let found = request_id.and_then(|id| lines.get(id)).map(Vec::as_slice);
+            if let Some([log]) = found {
+                // A service that passes the id on calls back through the proxy with it too.
+                let remote = self.seen.exchanges[*client].remote;
+                if self.lists(*log, remote) {
+                    self.log_of_call.insert(call, *log);
+                    self.calls_named.entry(*log).or_default().push(call);
+                }
+            }
+        }
+    }
+
+    /// Decides calls and lines in turn until nothing more follows.
+    pub(super) fn narrow(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let before = (self.parent.clone(), self.server_of_log.clone());
+            self.parent = self.decide_parents();
+            self.server_of_log = self.decide_logs();
+            if before == (self.parent.clone(), self.server_of_log.clone()) {
+                break;
+            }
+        }
+    }
+
+    fn decide_parents(&self) -> Vec<Option<usize>> {
+        // One more slot stands for all the requests that were not seen.
+        let unseen = self.servers.len();
+        let candidates: Vec<Vec<usize>> = (0..self.clients.len())
+            .map(|call| match self.parent[call] {
+                Some(known) => vec![known],
+                None => {
+                    let mut possible = self.possible_parents(call);
+                    if !possible.is_empty() && self.may_be_of_unseen(call) {
+                        possible.push(unseen);
+                    }
+                    possible
+                }
+            })
+            .collect();
+        let mut log_of: Vec<Option<usize>> = vec![None; unseen];
+        for (log, server) in self.server_of_log.iter().enumerate() {
+            if let Some(server) = server {
+                log_of[*server] = Some(log);
+            }
+        }
+        let mut capacity: Vec<usize> =
+            (0..unseen).map(|s| self.attempts_max(s, log_of[s])).collect();
+        capacity.push(usize::MAX);
+        let forced = matching::forced(&candidates, &capacity);
+        forced.into_iter().map(|slot| slot.filter(|&s| s != unseen)).collect()
+    }
+
+    fn possible_parents(&self, call: usize) -> Vec<usize> {
+        let mut possible = self.containing(call);
+        let remote = self.client(call).remote;
+        possible.retain(|&s| {
+            let mut lines = self.lines_of[s]
+                .iter()
+                .filter(|&&l| self.server_of_log[l].is_none_or(|known| known == s))
+                .peekable();
+            lines.peek().is_none() || lines.any(|&l| self.lists(l, remote))
+        });
+        let Some(&log) = self.log_of_call.get(&call) else { return possible };
+        if let Some(server) = self.server_of_log[log] {
+            return vec![server];
+        }
+        possible.retain(|s| self.lines_of[*s].contains(&log));
+        possible
+    }
+
+    /// Requests during which the call was made and answered, in the same process.
+    pub(super) fn containing(&self, call: usize) -> Vec<usize> {
+        let client = self.client(call);
+        let row = client.row;
+        let first_response_ns = row.first_response_ns.unwrap_or(row.start_ns);
+        let end_ns = if client.has_response() { row.end_ns } else { row.start_ns };
+        let last_ns = first_response_ns.max(end_ns - TRAILING_READ_NS);
+        let mut found = self.open.around(row.start_ns, last_ns);
+        found.retain(|&s| self.server(s).row.process == row.process);
+        found
+    }
+
+    /// Whether a line that fits no request tells of an attempt that this call may be.
+    fn may_be_of_unseen(&self, call: usize) -> bool {
+        let row = self.client(call).row;
+        let lines = self.of_unseen.get(&self.client(call).remote);
+        lines.into_iter().flatten().any(|&log| {
+            let line = self.line(log);
+            let lasted_ns = line.duration_ns.unwrap_or(0).max(0) + line.duration_error_ns;
+            line.end_lo_ns - lasted_ns - EVENT_LOOP_NS <= row.start_ns
+                && row.start_ns <= line.end_hi_ns + EVENT_LOOP_NS
+        })
+    }
+
+    /// The most calls that a request can have made, by the lines that fit it. A request whose line
+    /// is not there (yet) is taken to have made one, as nearly all do: a second one would leave an
+    /// item without a slot, which withdraws the neighbourhood instead of guessing.
+    fn attempts_max(&self, server: usize, log: Option<usize>) -> usize {
+        let attempts = |log: usize| self.line(log).attempts.len();
+        match log {
+            Some(log) => attempts(log),
+            None => self.open_lines(server).map(attempts).max().unwrap_or(1),
+        }
+    }
+
+    /// Lines that fit a request and are no other's.
+    pub(super) fn open_lines(&self, server: usize) -> impl Iterator<Item = usize> + '_ {
+        let lines = self.lines_of[server].iter().copied();
+        lines.filter(|&l| self.server_of_log[l].is_none())
+    }
+
+    fn decide_logs(&self) -> Vec<Option<usize>> {
+        let taken: BTreeSet<usize> = self.server_of_log.iter().flatten().copied().collect();
+        let mut calls_of: Vec<Vec<usize>> = vec![Vec::new(); self.servers.len()];
+        for (call, parent) in self.parent.iter().enumerate() {
+            if let Some(server) = parent {
+                calls_of[*server].push(call);
+            }
+        }
+        let candidates: Vec<Vec<usize>> = (0..self.logs.len())
+            .map(|log| match self.server_of_log[log] {
+                Some(known) => vec![known],
+                None => {
+                    let possible =
+                        |s: &usize| !taken.contains(s) && self.calls_agree(log, *s, &calls_of[*s]);
+                    self.fitting[log].iter().copied().filter(possible).collect()
+                }
+            })
+            .collect();
+        if self.is_in_order {
+            self.aligned_in_blocks(&candidates)
+        } else {
+            matching::forced(&candidates, &vec![1; self.servers.len()])
+        }
+    }
+
+    /// Alignment of lines and requests, cut wherever no line before the cut fits a request after
+    /// it or the other way round, so that the cost stays linear in time.
+    fn aligned_in_blocks(&self, candidates: &[Vec<usize>]) -> Vec<Option<usize>> {
+        let mut server_at = vec![0; self.servers.len()];
+        for (server, &rank) in self.rank.iter().enumerate() {
+            server_at[rank] = server;
+        }
+        // Candidates are in the order of ends.
+        let ranks: Vec<Vec<usize>> =
+            candidates.iter().map(|c| c.iter().map(|&s| self.rank[s]).collect()).collect();
+        let reach = |log: usize| -> Option<(usize, usize)> {
+            Some((*ranks[log].first()?, *ranks[log].last()?))
+        };
+        let mut found = vec![None; self.logs.len()];
+        let mut log = 0;
+        while log < self.logs.len() {
+            let Some((mut first, mut last)) = reach(log) else {
+                log += 1;
+                continue;
+            };
+            let mut end = log + 1;
+            while end < self.logs.len() {
+                match reach(end) {
+                    Some((f, l)) if f <= last => (first, last) = (first.min(f), last.max(l)),
+                    None => {}
+                    Some(_) => break,
+                }
+                end += 1;
+            }
+            let width = last + 1 - first;
+            let pairs = if (end - log).saturating_mul(width) > ALIGNED_CELLS_MAX {
+                let near = ranks[log..end].iter();
+                let near: Vec<Vec<usize>> =
+                    near.map(|ranks| ranks.iter().map(|r| r - first).collect()).collect();
+                matching::forced(&near, &vec![1; width])
+            } else {
+                matching::aligned(end - log, width, |i, j| {
+                    ranks[log + i].binary_search(&(first + j)).is_ok()
+                })
+            };
+            for (i, j) in pairs.into_iter().enumerate() {
+                found[log + i] = j.map(|j| server_at[first + j]);
+            }
+            log = end;
+        }
+        found
+    }
+
+    /// Whether both ends measured the same time.
+    fn lasts_as_long(&self, log: usize, server: usize) -> bool {
+        let (line, e) = (self.line(log), self.server(server).row);
+        line.duration_ns.is_none_or(|d| {
+            (e.end_ns - e.start_ns - d).abs() <= line.duration_error_ns + EVENT_LOOP_NS
+        })
+    }
+
+    /// Whether both ends counted the same bytes from the same peer.
+    fn same_sizes(&self, log: usize, server: usize) -> bool {
+        let (line, e) = (self.line(log), self.server(server));
+        let same_bytes = line.bytes_received.is_none_or(|b| b == e.row.bytes_request);
+        let body_fits = line.body_bytes_sent.is_none_or(|b| b <= e.row.bytes_response);
+        let remote = address(line.remote_ip.as_deref());
+        same_bytes && body_fits && remote.is_none_or(|ip| ip == e.remote.ip)
+    }
+
+    /// Whether a line tells of an attempt at that address, or can't be read that far.
+    fn lists(&self, log: usize, remote: End) -> bool {
+        let line = self.line(log);
+        line.attempts_malformed || line.attempts.iter().any(|a| addressed(a) == Some(remote))
+    }
+
+    /// Whether the calls that are known to be the request's are those that the line lists.
+    fn calls_agree(&self, log: usize, server: usize, calls: &[usize]) -> bool {
+        let line = self.line(log);
+        let named_are_its = self
+            .calls_named
+            .get(&log)
+            .into_iter()
+            .flatten()
+            .all(|&call| self.parent[call].is_none_or(|parent| parent == server));
+        let its_are_named = calls.iter().all(|c| self.log_of_call.get(c).is_none_or(|l| *l == log));
+        let mut attempts =
+            line.attempts.iter().filter_map(|a| Some((addressed(a)?, a.duration_ns)));
+        let listed = calls.iter().all(|&call| {
+            let client = self.client(call);
+            attempts.any(|(end, duration_ns)| {
+                end == client.remote
+                    && duration_ns.is_none_or(|d| {
+                        let measured = client.row.end_ns - client.row.start_ns;
+                        let slack = (line.duration_error_ns + EVENT_LOOP_NS).unsigned_abs();
+                        !client.has_response() || measured.abs_diff(d) <= slack
+                    })
+            })
+        });
+        named_are_its && its_are_named && listed
+    }
+
+    fn line(&self, log: usize) -> &'a tables::AccessLog {
+        self.seen.access_logs[self.logs[log]]
+    }
+
+    fn server(&self, index: usize) -> &Exchange<'a> {
+        &self.seen.exchanges[self.servers[index]]
+    }
+
+    fn client(&self, index: usize) -> &Exchange<'a> {
+        &self.seen.exchanges[self.clients[index]]
+    }
+}

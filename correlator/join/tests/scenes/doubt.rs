@@ -1,0 +1,295 @@
+//! Situations in which a hop that looks right would be false: what must not be asserted, and the
+//! reason that must be there instead.
+
+use crate::scene::{
+    CART_0, CART_1, CART_VIP, Call, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, line, ns,
+};
+
+/// A call by one thread of frontend-0 to the Service cart.
+pub(crate) fn cart_call(start: i64, end: i64, thread: i64) -> Call<'static> {
+    Call {
+        from: &FRONTEND_0,
+        from_port: 51_000 + i32::try_from(start % 1_000).unwrap(),
+        to: CART_VIP,
+        server: &CART_0,
+        start,
+        end,
+        client_thread: thread,
+        server_thread: 30 + start % 7,
+        bytes: 200,
+    }
+}
+
+/// A request from the ingress to frontend-0.
+fn request(port: i32, start: i64, end: i64, thread: i64) -> Call<'static> {
+    to_pod(&INGRESS, &FRONTEND_0, port, start, end, (77, thread))
+}
+
+pub(crate) fn to_pod(
+    from: &'static Pod,
+    server: &'static Pod,
+    port: i32,
+    start: i64,
+    end: i64,
+    threads: (i64, i64),
+) -> Call<'static> {
+    Call {
+        from,
+        from_port: port,
+        to: (server.ip, 8080),
+        server,
+        start,
+        end,
+        client_thread: threads.0,
+        server_thread: threads.1,
+        bytes: 400,
+    }
+}
+
+/// client -> ingress -> frontend-0, with the ingress's line.
+pub(crate) fn request_from_outside(scene: &mut Scene, n: i32, start: i64, end: i64, thread: i64) {
+    scene.arrival(40_000 + n, start, end, 300 + i64::from(n));
+    scene.call(&request(50_000 + n, start + 2, end - 2, thread));
+    let id = format!("id{n}");
+    scene.log(&id, end, end - start, 300 + i64::from(n), &[(&FRONTEND_0, end - start - 4, 200)]);
+}
+
+#[track_caller]
+fn assert_no_hop_to(scene: &Scene, pod: &str) {
+    let rows = scene.rows();
+    let asserted = rows.hops.iter().any(|h| h.destination_pod.as_deref() == Some(pod));
+    assert!(!asserted, "{}", line(&rows));
+    assert!(!rows.ambiguous.is_empty(), "silent about the call to {pod}");
+}
+
+#[test]
+fn call_left_behind_by_an_ended_request_is_not_given_to_the_one_that_is_left() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 150, 5);
+    request_from_outside(&mut scene, 1, 110, 400, 5);
+    // By its begin either request's; only the second one lasts long enough to await it.
+    scene.call(&cart_call(120, 300, 5));
+    assert_no_hop_to(&scene, "cart-0");
+}
+
+#[test]
+fn call_that_outlives_its_request_begins_no_path_of_its_own() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 150, 5);
+    scene.call(&cart_call(120, 300, 5));
+    assert_no_hop_to(&scene, "cart-0");
+}
+
+#[test]
+fn call_is_not_given_to_a_request_while_another_is_known_by_its_client_only() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 400, 5);
+    scene.call(&request(50_900, 105, 390, 6));
+    scene.seen.exchanges.pop();
+    scene.call(&cart_call(120, 300, 5));
+    let rows = scene.rows();
+    assert!(rows.hops.iter().all(|h| h.destination_pod.as_deref() != Some("cart-0")));
+    let relay = rows.ambiguous.iter().find(|a| a.segment.contains("frontend-0")).unwrap();
+    assert_eq!(relay.reason, "MISSING_LATE");
+}
+
+#[test]
+fn call_in_a_request_that_ends_windows_later_begins_no_path_of_its_own() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 9_000, 25_000, 5);
+    scene.call(&cart_call(9_100, 9_300, 5));
+    let windows = scene.windows(3);
+    let paths: Vec<usize> = windows.iter().map(|w| w.paths.len()).collect();
+    assert_eq!(paths, [0, 0, 1], "{}", line(&windows[0]));
+    assert_eq!(windows[2].paths[0].hop_count, 3);
+}
+
+#[test]
+fn provisional_row_does_not_say_that_a_call_had_no_cause() {
+    let mut scene = Scene::new();
+    scene.call(&cart_call(9_100, 9_300, 5));
+    let path = scene.provisional().paths.remove(0);
+    assert_eq!(path.verdict, "partial");
+    assert_eq!(path.missing, ["cause of the first call: MISSING_LATE"]);
+    assert_eq!(scene.rows().paths[0].verdict, "complete");
+}
+
+#[test]
+fn request_longer_than_the_guard_is_not_complete() {
+    let mut scene = Scene::new();
+    scene.heartbeats("node-1", -120_000, -60_000);
+    scene.heartbeats("node-2", -120_000, -60_000);
+    scene.arrival(40_000, -50_000, 100, 300);
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.verdict, "partial");
+    assert_eq!(path.missing, ["calls of ingress-0: MISSING_BEYOND_GUARD"]);
+}
+
+#[test]
+fn request_that_goes_on_after_a_silence_is_final_in_one_window_only() {
+    for resumed in [11_000, 15_000, 25_000, 34_000] {
+        let mut scene = Scene::new();
+        scene.arrival(40_000, 100, 9_900, 300);
+        let mut later = scene.seen.exchanges[0].clone();
+        later.end_ns = ns(resumed);
+        later.event_ns = later.end_ns;
+        scene.seen.exchanges.push(later);
+        let windows = scene.windows(4);
+        let paths: usize = windows.iter().map(|w| w.paths.len()).sum();
+        assert_eq!(paths, 1, "resumed at {resumed} ms");
+    }
+}
+
+#[test]
+fn call_to_another_server_than_the_line_lists_is_not_the_requests() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 180, 5);
+    // The call of the line is lost, and another request's arrival: its call remains.
+    scene.seen.exchanges.truncate(1);
+    scene.call(&to_pod(&INGRESS, &FRONTEND_1, 50_900, 110, 170, (77, 6)));
+    let rows = scene.rows();
+    let asserted = rows.hops.iter().any(|h| h.source_port == Some(50_900));
+    assert!(!asserted, "{}", line(&rows));
+}
+
+#[test]
+fn call_of_another_process_of_the_pod_is_not_the_proxys() {
+    let mut scene = Scene::new();
+    scene.arrival(40_000, 100, 180, 300);
+    scene.log("line-of-another-time", 9_000, 10, 999, &[(&FRONTEND_0, 5, 200)]);
+    scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_900, 110, 170, (78, 6)));
+    let client = scene.seen.exchanges.len() - 2;
+    scene.seen.exchanges[client].process = 2;
+    assert_no_hop_to(&scene, "frontend-0");
+}
+
+#[test]
+fn attempt_that_was_answered_but_not_seen_is_missing_and_not_refused() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 180, 5);
+    scene.seen.exchanges.truncate(1);
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.verdict, "partial");
+    assert_eq!(path.missing, ["call of attempt 1: MISSING_LATE"]);
+    assert_eq!((path.failing_hop, path.hops[1].failure_cause.as_deref()), (None, None));
+}
+
+#[test]
+fn refused_attempt_at_the_address_that_answered_next_is_the_first_of_two() {
+    let mut scene = Scene::new();
+    scene.arrival(40_000, 100, 180, 300);
+    scene.call(&request(50_000, 102, 178, 5));
+    scene.log("aaaa", 180, 80, 300, &[(&FRONTEND_0, 0, 502), (&FRONTEND_0, 76, 200)]);
+    let path = scene.rows().paths.remove(0);
+    let hops: Vec<_> =
+        path.hops.iter().skip(1).map(|h| (h.attempt, h.status, h.source_port)).collect();
+    assert_eq!(hops, [(1, Some(502), None), (2, Some(200), Some(50_000))]);
+    assert_eq!(path.hops[1].failure_cause.as_deref(), Some("refused"));
+    assert_eq!(path.hops[2].failure_cause, None);
+}
+
+#[test]
+fn masquerade_to_a_port_that_is_also_a_node_port_hides_the_client() {
+    let mut scene = Scene::new();
+    scene.arrival(40_000, 100, 180, 300);
+    scene.seen.nat_bindings.clear();
+    scene.seen.exchanges[0].remote_port = 30_080;
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.missing, ["client: SNAT_HIDDEN_CLIENT"]);
+    assert_eq!(path.hops[0].source_ip, None);
+}
+
+#[test]
+fn inner_translation_alone_does_not_make_a_node_the_client() {
+    let mut scene = Scene::new();
+    scene.arrival(40_000, 100, 180, 300);
+    scene.seen.nat_bindings[0].original_source_ip = "10.89.0.12".into();
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.missing, ["client: SNAT_HIDDEN_CLIENT"]);
+    assert_eq!(
+        (path.hops[0].source_ip.as_deref(), path.hops[0].nat_original.as_deref()),
+        (None, None)
+    );
+}
+
+#[test]
+fn bridge_of_a_node_is_no_client() {
+    let mut scene = Scene::new();
+    scene.with_pod_ranges();
+    scene.arrival(40_000, 100, 180, 300);
+    scene.seen.nat_bindings.clear();
+    scene.seen.exchanges[0].remote_ip = "10.244.2.1".into();
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.missing, ["client: SNAT_HIDDEN_CLIENT"]);
+    assert_eq!(path.hops[0].source_ip, None);
+}
+
+#[test]
+fn server_in_a_pod_range_whose_pod_is_not_known_is_missing() {
+    let mut scene = Scene::new();
+    scene.with_pod_ranges();
+    scene.call(&cart_call(120, 300, 5));
+    scene.seen.exchanges.pop();
+    scene.seen.cluster_objects.retain(|o| o.name != "cart-0");
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.verdict, "partial");
+    assert_eq!(path.missing, [format!("pod of {}: MISSING_LATE", CART_0.ip)]);
+}
+
+#[test]
+fn pod_that_the_cluster_history_does_not_know_is_told() {
+    let mut scene = Scene::new();
+    scene.arrival(40_000, 100, 180, 300);
+    scene.seen.cluster_objects.retain(|o| o.name != "ingress-0");
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.verdict, "partial");
+    assert_eq!(path.missing, ["name of pod uid-ingress-0: MISSING_LATE"]);
+}
+
+#[test]
+fn next_connections_translation_is_not_taken_for_a_request_just_before_it() {
+    let mut scene = Scene::new();
+    scene.call(&cart_call(1_050, 1_090, 5));
+    // The connection and its translation are older than the request.
+    scene.seen.exchanges[0].ordinal = 7;
+    scene.seen.exchanges.pop();
+    scene.seen.nat_bindings[0].first_seen_ns = ns(100);
+    let mut next = scene.seen.nat_bindings[0].clone();
+    next.reply_source_ip = CART_1.ip.into();
+    next.first_seen_ns = ns(1_100);
+    scene.seen.nat_bindings.push(next);
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.hops[0].destination_pod.as_deref(), Some("cart-0"));
+}
+
+#[test]
+fn tuple_translated_to_a_then_b_then_a_again_is_known_at_each_time() {
+    for (at, expected) in [(1_000, "cart-0"), (3_000, "cart-1"), (5_000, "cart-0")] {
+        let mut scene = Scene::new();
+        scene.call(&cart_call(at, at + 40, 5));
+        scene.seen.exchanges.pop();
+        let binding = scene.seen.nat_bindings.remove(0);
+        for (ip, first) in [(CART_0.ip, 500), (CART_1.ip, 2_500), (CART_0.ip, 4_500)] {
+            let mut life = binding.clone();
+            life.reply_source_ip = ip.into();
+            life.first_seen_ns = ns(first);
+            scene.seen.nat_bindings.push(life);
+        }
+        let path = scene.rows().paths.remove(0);
+        assert_eq!(path.hops[0].destination_pod.as_deref(), Some(expected), "at {at}");
+    }
+}
+
+#[test]
+fn service_created_again_with_the_address_of_one_whose_deletion_was_not_seen_is_the_owner() {
+    let mut scene = Scene::new();
+    scene.call(&cart_call(120, 300, 5));
+    let is_cart = |o: &&tables::ClusterObject| o.kind == "service" && o.name == "cart";
+    let mut newer = scene.seen.cluster_objects.iter().find(is_cart).unwrap().clone();
+    newer.uid = "uid-basket".into();
+    newer.name = "basket".into();
+    newer.event_ns = ns(-20_000);
+    scene.seen.cluster_objects.push(newer);
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.hops[0].service.as_deref(), Some("basket"));
+}

@@ -1,0 +1,7 @@
+//! Scenes of a small cluster, and what the join makes of them.
+
+mod doubt;
+mod hostile;
+mod lines;
+mod losses;
+mod scene;
