@@ -1,24 +1,25 @@
 //! Paths become table rows: names from the cluster history at event time, evidence, verdicts.
 
 mod hop;
+mod undecided;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use tables::{Ambiguous, Candidate, Hop, Path, PathHop};
+use tables::{Hop, Path, PathHop};
 
 use crate::coverage::Coverage;
 use crate::link::Links;
-use crate::observation::{ExchangeId, Seen};
-use crate::ownership::{Owner, Ownership};
-use crate::path::{Entry, Paths, Root, Tree, entry};
+use crate::observation::Seen;
+use crate::ownership::Ownership;
+use crate::path::{Paths, Root, Tree};
 use crate::reason::Reason;
-use crate::relay::{Cause, Relays};
+use crate::relay::Relays;
+use crate::rows::undecided::{
+    contested, malformed, orphan_call, undecided, unlabelled, unseen_caller,
+};
 use crate::verdict::Findings;
 use crate::{SECOND, Settings, Stage, WindowRows};
-
-/// Candidates of one ambiguous row; the rest would not help anybody.
-const CANDIDATES_MAX: usize = 5;
 
 /// Everything the rows of one window are made from.
 pub(crate) struct Scope<'a> {
@@ -227,193 +228,4 @@ fn in_path(hop: &Hop) -> PathHop {
         confidence: hop.confidence,
         reasons: hop.reasons.clone(),
     }
-}
-
-/// A row of `ambiguous` without what names the case.
-fn blank(scope: &Scope<'_>, id: ExchangeId) -> Ambiguous {
-    let row = scope.seen.exchanges[id].row;
-    Ambiguous {
-        hour: tables::hour_of_ns(scope.window.start),
-        win: scope.window.start / SECOND,
-        stage: scope.stage.code().into(),
-        finality: scope.stage.finality().into(),
-        start_time: tables::micros_of_ns(row.start_ns),
-        start_ns: row.start_ns,
-        end_ns: row.end_ns,
-        ..Ambiguous::default()
-    }
-}
-
-/// An arrival from a pod whose own end was not seen: a piece of some path, not a path.
-fn unseen_caller(scope: &Scope<'_>, tree: &Tree) -> Option<Ambiguous> {
-    let (id, client) = match tree.root {
-        Root::Arrival(server) => {
-            let exchange = &scope.seen.exchanges[server];
-            let client = match entry(scope.seen, scope.links, server) {
-                Entry::Translated(chain) => scope.seen.bindings[*chain.first()?].original.source,
-                _ => exchange.remote,
-            };
-            match scope.owners.holder(client.ip, exchange.row.start_ns) {
-                Owner::Pod(pod) => {
-                    let node = pod.node.clone().unwrap_or_default();
-                    (server, Some((node, pod.name.clone())))
-                }
-                Owner::Several => {
-                    return Some(Ambiguous {
-                        segment: format!("caller of {}", place_name(scope, server)),
-                        reason: Reason::AmbigPodIpReuse.code().into(),
-                        decided_by: format!(
-                            "an agent's exchanges of the pod that had {}",
-                            client.ip
-                        ),
-                        ..blank(scope, server)
-                    });
-                }
-                _ => return None,
-            }
-        }
-        // A call that seems to have begun in a pod did so only if nothing before it was missed.
-        Root::Call(call) => (call, None),
-    };
-    let row = scope.seen.exchanges[id].row;
-    let (node, segment) = match &client {
-        Some((node, name)) => {
-            (node.as_str(), format!("caller of {} in {name}", place_name(scope, id)))
-        }
-        None => (row.node.as_str(), format!("cause of a call by {}", place_name(scope, id))),
-    };
-    let from_ns = row.start_ns - SECOND;
-    let why = scope.coverage.whole(node, from_ns, row.end_ns).err();
-    let reason = match (client.is_some(), why) {
-        (_, Some(why)) => why,
-        (true, None) => Reason::FailOrphan,
-        (false, None) => return None,
-    };
-    Some(Ambiguous {
-        segment,
-        reason: reason.code().into(),
-        decided_by: format!("an agent's exchanges on node {node} at that time"),
-        ..blank(scope, id)
-    })
-}
-
-/// Calls of a path that more than one server exchange fits.
-fn contested(scope: &Scope<'_>, tree: &Tree, path_id: &str) -> Vec<Ambiguous> {
-    let calls = tree.legs.iter().filter_map(|leg| leg.client);
-    let with_servers = calls.filter_map(|c| Some((c, scope.links.contested.get(&c)?)));
-    with_servers
-        .map(|(call, servers)| Ambiguous {
-            path_id: Some(path_id.to_owned()),
-            segment: format!("server of {}", scope.seen.exchanges[call].remote),
-            reason: Reason::AmbigNatPortReuse.code().into(),
-            candidates: servers
-                .iter()
-                .take(CANDIDATES_MAX)
-                .map(|&s| Candidate {
-                    path_id: None,
-                    what: format!("{} ({})", place_name(scope, s), scope.seen.exchanges[s].local),
-                    p: 1.0 / servers.len() as f64,
-                    evidence: vec!["tcp_seq".into()],
-                })
-                .collect(),
-            decided_by: "the response's sequence number at both ends".into(),
-            ..blank(scope, call)
-        })
-        .collect()
-}
-
-/// A request of a proxy that more than one log line fits: its hops are known, its id is not.
-fn unlabelled(scope: &Scope<'_>, tree: &Tree, path_id: &str) -> Option<Ambiguous> {
-    let Root::Arrival(server) = tree.root else { return None };
-    let logs = scope.links.proxies.log_candidates.get(&server)?;
-    Some(Ambiguous {
-        path_id: Some(path_id.to_owned()),
-        segment: format!("log line of {}", place_name(scope, server)),
-        reason: Reason::AmbigCoarseTime.code().into(),
-        candidates: logs
-            .iter()
-            .take(CANDIDATES_MAX)
-            .map(|&log| Candidate {
-                path_id: None,
-                what: format!(
-                    "request id {}",
-                    scope.seen.access_logs[log].request_id.as_deref().unwrap_or("unknown")
-                ),
-                p: 1.0 / logs.len() as f64,
-                evidence: vec!["access_log".into()],
-            })
-            .collect(),
-        decided_by: "the client's port or $msec in the access log".into(),
-        ..blank(scope, server)
-    })
-}
-
-/// One row for each path that an undecided call may belong to; one without a path if none is here.
-fn undecided(
-    scope: &Scope<'_>,
-    call: ExchangeId,
-    trees: &[usize],
-    ids: &[String],
-) -> Vec<Ambiguous> {
-    let Some(Cause::Undecided { candidates, why }) = scope.relays.causes.get(&call) else {
-        return Vec::new();
-    };
-    let row = Ambiguous {
-        segment: format!(
-            "relay in {}: call to {}",
-            place_name(scope, call),
-            scope.seen.exchanges[call].remote
-        ),
-        reason: why.code().into(),
-        candidates: candidates
-            .iter()
-            .take(CANDIDATES_MAX)
-            .map(|&s| Candidate {
-                path_id: None,
-                what: format!("request from {}", scope.seen.exchanges[s].remote),
-                p: 1.0 / candidates.len() as f64,
-                evidence: vec!["containment".into()],
-            })
-            .collect(),
-        decided_by: "span ids, or one thread a request".into(),
-        ..blank(scope, call)
-    };
-    if trees.is_empty() {
-        return vec![row];
-    }
-    trees.iter().map(|&t| Ambiguous { path_id: Some(ids[t].clone()), ..row.clone() }).collect()
-}
-
-fn orphan_call(scope: &Scope<'_>, call: ExchangeId, why: Reason) -> Ambiguous {
-    let row = scope.seen.exchanges[call].row;
-    let reason = scope.coverage.whole(&row.node, row.start_ns - SECOND, row.end_ns).err();
-    Ambiguous {
-        segment: format!("cause of a call by {}", place_name(scope, call)),
-        reason: reason.unwrap_or(why).code().into(),
-        decided_by: "the request that the proxy was serving".into(),
-        ..blank(scope, call)
-    }
-}
-
-fn malformed(scope: &Scope<'_>, row: &tables::Exchange) -> Ambiguous {
-    Ambiguous {
-        hour: tables::hour_of_ns(scope.window.start),
-        win: scope.window.start / SECOND,
-        stage: scope.stage.code().into(),
-        finality: scope.stage.finality().into(),
-        segment: format!("exchange that node {} reported", row.node),
-        reason: Reason::FailMalformed.code().into(),
-        start_time: tables::micros_of_ns(row.event_ns),
-        start_ns: row.event_ns,
-        end_ns: row.event_ns,
-        decided_by: "a row that does not contradict itself".into(),
-        ..Ambiguous::default()
-    }
-}
-
-/// Name of the pod an exchange happened in, or its node where the pod is not known.
-fn place_name(scope: &Scope<'_>, id: ExchangeId) -> String {
-    let row = scope.seen.exchanges[id].row;
-    let pod = row.pod_uid.as_deref().and_then(|uid| scope.owners.pod(uid));
-    pod.map_or_else(|| format!("node {}", row.node), |p| p.name.clone())
 }

@@ -8,6 +8,7 @@
 //! 3. log lines and requests are paired by time, duration, bytes and the calls' addresses; a single
 //!    worker writes its lines in the order in which its requests end.
 
+mod line;
 mod scene;
 
 use std::collections::{BTreeMap, BTreeSet};

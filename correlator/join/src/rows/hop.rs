@@ -1,5 +1,7 @@
 //! One leg becomes one hop row, and what is missing from it is noted.
 
+mod destination;
+
 use std::collections::BTreeSet;
 
 use tables::Hop;
@@ -10,7 +12,7 @@ use crate::confidence;
 use crate::link::nat;
 use crate::observation::{Exchange, ExchangeId};
 use crate::ownership::{Owner, Pod, Service};
-use crate::path::{Entry, Leg, Root, Tree, addressed, entry, was_refused};
+use crate::path::{Entry, Leg, Root, Tree, entry, was_refused};
 use crate::reason::Reason;
 use crate::rows::Scope;
 use crate::verdict::Findings;
@@ -268,126 +270,6 @@ impl<'a> Writer<'a> {
         route.original.and_then(|o| self.scope.owners.service(o.destination, at_ns))
     }
 
-    fn destination(
-        &self,
-        leg: &Leg,
-        route: &Route,
-        is_service: bool,
-        hop: &mut Hop,
-        reasons: &mut BTreeSet<Reason>,
-        findings: &mut Findings,
-    ) {
-        if let Some(server) = leg.server {
-            return self.seen_server(server, hop, findings);
-        }
-        let end = match (route.reply, leg.logged) {
-            (Some(reply), _) => Some(reply.source),
-            (None, Some(a)) if leg.client.is_none() => {
-                let attempt = &self.scope.seen.access_logs[a.log].attempts[a.index];
-                self.unseen_call(attempt, hop, findings);
-                addressed(attempt)
-            }
-            (None, _) => route.original.filter(|_| !is_service).map(|o| o.destination),
-        };
-        match end {
-            Some(end) => self.unseen_server(leg, end, hop, reasons, findings),
-            // The translation was made on the client's node, and no record of it is there.
-            None => {
-                let node = hop.source_node.clone().unwrap_or_default();
-                let why = self.scope.coverage.whole(&node, hop.start_ns - SECOND, hop.end_ns).err();
-                let what = hop.requested_ip.as_deref().unwrap_or("an unknown address");
-                let why = if route.reused { Some(Reason::AmbigNatPortReuse) } else { why };
-                findings.miss(format!("server of {what}"), why.unwrap_or(Reason::MissingLate));
-            }
-        }
-    }
-
-    /// An attempt that only the line tells of: refused, or its call was not seen.
-    fn unseen_call(&self, attempt: &tables::Attempt, hop: &Hop, findings: &mut Findings) {
-        let node = hop.source_node.as_deref().unwrap_or_default();
-        let lost = self.scope.coverage.whole(node, hop.start_ns, hop.start_ns).err();
-        let why = lost.or((!was_refused(attempt)).then_some(Reason::MissingLate));
-        if let Some(why) = why {
-            findings.miss(format!("call of attempt {}", hop.attempt), why);
-        }
-    }
-
-    fn seen_server(&self, server: ExchangeId, hop: &mut Hop, findings: &mut Findings) {
-        let exchange = self.exchange(server);
-        let position = usize::try_from(hop.position).unwrap_or(usize::MAX);
-        hop.destination_ip = Some(exchange.local.ip.to_string());
-        hop.destination_port = Some(exchange.local.port.into());
-        hop.destination_node = Some(exchange.row.node.clone());
-        let pod = exchange.row.pod_uid.as_deref().and_then(|uid| self.scope.owners.pod(uid));
-        match (&exchange.row.pod_uid, pod) {
-            (_, Some(pod)) => set_destination(hop, pod),
-            (Some(uid), None) => {
-                hop.destination_pod_uid = Some(uid.clone());
-                findings.miss(format!("name of pod {uid}"), Reason::MissingLate);
-            }
-            (None, None) => findings.miss("server's pod".into(), Reason::AmbigSharedHostIp),
-        }
-        let by = exchange.row.attributed_by.iter();
-        hop.evidence.extend(by.map(|by| format!("destination_by_{by}")));
-        let (from_ns, to_ns) = (exchange.row.start_ns, exchange.row.end_ns);
-        let unread = (from_ns < self.scope.rows.start).then_some(Reason::MissingBeyondGuard);
-        let lost = self.scope.coverage.whole(&exchange.row.node, from_ns, to_ns).err();
-        if let Some(why) = unread.or(lost) {
-            let name = hop.destination_pod.as_deref().unwrap_or("the server");
-            findings.miss(format!("calls of {name}"), why);
-        }
-        let line = self.scope.links.proxies.log_of.get(&server);
-        let attempts = line.map_or(&[][..], |&l| &self.scope.seen.access_logs[l].attempts);
-        let made = self.tree.legs.iter().filter(|l| l.parent == Some(position)).count();
-        if made < attempts.iter().filter(|a| addressed(a).is_some()).count() {
-            findings.miss("attempts that the log line tells of".into(), Reason::MissingLate);
-        }
-    }
-
-    /// The server's end was not seen: whose address it is, and why nobody saw it.
-    fn unseen_server(
-        &self,
-        leg: &Leg,
-        end: End,
-        hop: &mut Hop,
-        reasons: &mut BTreeSet<Reason>,
-        findings: &mut Findings,
-    ) {
-        hop.destination_ip = Some(end.ip.to_string());
-        hop.destination_port = Some(end.port.into());
-        let at_ns = self.began_ns(leg);
-        match self.scope.owners.owner(end, at_ns) {
-            Owner::Pod(pod) => {
-                set_destination(hop, pod);
-                hop.destination_node.clone_from(&pod.node);
-                hop.evidence.push("destination_by_ip".into());
-                let node = pod.node.as_deref().unwrap_or_default();
-                let why = self.scope.coverage.whole(node, hop.start_ns - SECOND, hop.end_ns).err();
-                let answered = leg.client.is_some_and(|c| self.exchange(c).has_response());
-                let why = why.or(answered.then_some(Reason::MissingLate));
-                if let Some(why) = why {
-                    reasons.insert(why);
-                    findings.miss(format!("server end in {}", pod.name), why);
-                }
-            }
-            Owner::Several => {
-                reasons.insert(Reason::AmbigPodIpReuse);
-                findings.miss(format!("pod of {}", end.ip), Reason::AmbigPodIpReuse);
-            }
-            Owner::Node(node) => {
-                hop.destination_node = Some(node.to_owned());
-                reasons.insert(Reason::AmbigSharedHostIp);
-                findings.miss(format!("pod on node {node}"), Reason::AmbigSharedHostIp);
-            }
-            Owner::PodRange(node) => {
-                hop.destination_node = Some(node.to_owned());
-                findings.miss(format!("pod of {}", end.ip), Reason::MissingLate);
-            }
-            // An address outside the cluster ends the path there; nobody is expected to see it.
-            Owner::Service | Owner::Outside => {}
-        }
-    }
-
     fn name_service(
         &self,
         leg: &Leg,
@@ -540,11 +422,4 @@ fn set_source(hop: &mut Hop, pod: &Pod) {
     hop.source_pod = Some(pod.name.clone());
     hop.source_namespace = Some(pod.namespace.clone());
     hop.source_workload.clone_from(&pod.workload);
-}
-
-fn set_destination(hop: &mut Hop, pod: &Pod) {
-    hop.destination_pod_uid = Some(pod.uid.clone());
-    hop.destination_pod = Some(pod.name.clone());
-    hop.destination_namespace = Some(pod.namespace.clone());
-    hop.destination_workload.clone_from(&pod.workload);
 }

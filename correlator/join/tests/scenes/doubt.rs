@@ -286,7 +286,7 @@ fn service_created_again_with_the_address_of_one_whose_deletion_was_not_seen_is_
     scene.call(&cart_call(120, 300, 5));
     let is_cart = |o: &&tables::ClusterObject| o.kind == "service" && o.name == "cart";
     let mut newer = scene.seen.cluster_objects.iter().find(is_cart).unwrap().clone();
-    newer.uid = "uid-basket".into();
+    newer.uid = "uid-of-a-later-basket".into();
     newer.name = "basket".into();
     newer.event_ns = ns(-20_000);
     scene.seen.cluster_objects.push(newer);

@@ -6,12 +6,9 @@ use crate::address::End;
 use crate::interval::Intervals;
 use crate::link::ids::SpanLinks;
 use crate::link::proxy::LogId;
+use crate::link::proxy::line::EVENT_LOOP_NS;
 use crate::matching;
-use crate::observation::{Exchange, ExchangeId, Place, Seen, address};
-use crate::path::addressed;
-
-/// A proxy's cached clock and the kernel's stamps differ by an iteration of its event loop.
-const EVENT_LOOP_NS: i64 = 5_000_000;
+use crate::observation::{Exchange, ExchangeId, Place, Seen};
 
 /// A proxy passes the last bytes on before it reads the end of the upstream's stream.
 const TRAILING_READ_NS: i64 = 1_000_000;
@@ -32,11 +29,11 @@ pub(super) struct Scene<'a, 'b> {
     is_in_order: bool,
     open: Intervals,
     /// Indexes into `servers`, ascending by their end, of the requests that a line fits.
-    fitting: Vec<Vec<usize>>,
+    pub(super) fitting: Vec<Vec<usize>>,
     /// Indexes into `logs`, by index into `servers`: the same the other way round.
-    lines_of: Vec<Vec<usize>>,
+    pub(super) lines_of: Vec<Vec<usize>>,
     /// Lines that fit no request: each tells of one that was not seen.
-    of_unseen: BTreeMap<End, Vec<usize>>,
+    pub(super) of_unseen: BTreeMap<End, Vec<usize>>,
     /// Place of each server in the order of ends.
     rank: Vec<usize>,
     /// Indexes into `servers`, by index into `clients`.
@@ -45,7 +42,7 @@ pub(super) struct Scene<'a, 'b> {
     pub(super) server_of_log: Vec<Option<usize>>,
     /// Index into `logs`, by index into `clients`: the call that a request id names.
     pub(super) log_of_call: BTreeMap<usize, usize>,
-    calls_named: BTreeMap<usize, Vec<usize>>,
+    pub(super) calls_named: BTreeMap<usize, Vec<usize>>,
 }
 
 impl<'a, 'b> Scene<'a, 'b> {
@@ -85,38 +82,6 @@ impl<'a, 'b> Scene<'a, 'b> {
             scene.find_unseen(log, &by_end);
         }
         scene
-    }
-
-    fn find_fitting(&mut self, log: usize, by_end: &[usize]) {
-        let near = self.ended_with(log, by_end).iter().copied();
-        let fitting: Vec<usize> =
-            near.filter(|&s| self.same_sizes(log, s) && self.lasts_as_long(log, s)).collect();
-        for &server in &fitting {
-            self.lines_of[server].push(log);
-        }
-        self.fitting.push(fitting);
-    }
-
-    /// A line that fits no request tells of one that was not seen, unless a request that has no
-    /// line either differs from it in nothing but the time that both measured.
-    fn find_unseen(&mut self, log: usize, by_end: &[usize]) {
-        let mut near = self.ended_with(log, by_end).iter().copied();
-        let is_told = !self.fitting[log].is_empty()
-            || near.any(|s| self.lines_of[s].is_empty() && self.same_sizes(log, s));
-        if !is_told {
-            for end in self.line(log).attempts.iter().filter_map(addressed) {
-                self.of_unseen.entry(end).or_default().push(log);
-            }
-        }
-    }
-
-    /// Requests that ended when the line says, by their end.
-    fn ended_with<'c>(&self, log: usize, by_end: &'c [usize]) -> &'c [usize] {
-        let line = self.line(log);
-        let end_ns = |s: &usize| self.server(*s).row.end_ns;
-        let from = by_end.partition_point(|s| end_ns(s) < line.end_lo_ns - EVENT_LOOP_NS);
-        let to = by_end.partition_point(|s| end_ns(s) < line.end_hi_ns + EVENT_LOOP_NS);
-        by_end.get(from..to).unwrap_or_default()
     }
 
     /// A request id that one line and one callee's span carry names the call of that line.
@@ -318,64 +283,15 @@ impl<'a, 'b> Scene<'a, 'b> {
         found
     }
 
-    /// Whether both ends measured the same time.
-    fn lasts_as_long(&self, log: usize, server: usize) -> bool {
-        let (line, e) = (self.line(log), self.server(server).row);
-        line.duration_ns.is_none_or(|d| {
-            (e.end_ns - e.start_ns - d).abs() <= line.duration_error_ns + EVENT_LOOP_NS
-        })
-    }
-
-    /// Whether both ends counted the same bytes from the same peer.
-    fn same_sizes(&self, log: usize, server: usize) -> bool {
-        let (line, e) = (self.line(log), self.server(server));
-        let same_bytes = line.bytes_received.is_none_or(|b| b == e.row.bytes_request);
-        let body_fits = line.body_bytes_sent.is_none_or(|b| b <= e.row.bytes_response);
-        let remote = address(line.remote_ip.as_deref());
-        same_bytes && body_fits && remote.is_none_or(|ip| ip == e.remote.ip)
-    }
-
-    /// Whether a line tells of an attempt at that address, or can't be read that far.
-    fn lists(&self, log: usize, remote: End) -> bool {
-        let line = self.line(log);
-        line.attempts_malformed || line.attempts.iter().any(|a| addressed(a) == Some(remote))
-    }
-
-    /// Whether the calls that are known to be the request's are those that the line lists.
-    fn calls_agree(&self, log: usize, server: usize, calls: &[usize]) -> bool {
-        let line = self.line(log);
-        let named_are_its = self
-            .calls_named
-            .get(&log)
-            .into_iter()
-            .flatten()
-            .all(|&call| self.parent[call].is_none_or(|parent| parent == server));
-        let its_are_named = calls.iter().all(|c| self.log_of_call.get(c).is_none_or(|l| *l == log));
-        let mut attempts =
-            line.attempts.iter().filter_map(|a| Some((addressed(a)?, a.duration_ns)));
-        let listed = calls.iter().all(|&call| {
-            let client = self.client(call);
-            attempts.any(|(end, duration_ns)| {
-                end == client.remote
-                    && duration_ns.is_none_or(|d| {
-                        let measured = client.row.end_ns - client.row.start_ns;
-                        let slack = (line.duration_error_ns + EVENT_LOOP_NS).unsigned_abs();
-                        !client.has_response() || measured.abs_diff(d) <= slack
-                    })
-            })
-        });
-        named_are_its && its_are_named && listed
-    }
-
-    fn line(&self, log: usize) -> &'a tables::AccessLog {
+    pub(super) fn line(&self, log: usize) -> &'a tables::AccessLog {
         self.seen.access_logs[self.logs[log]]
     }
 
-    fn server(&self, index: usize) -> &Exchange<'a> {
+    pub(super) fn server(&self, index: usize) -> &Exchange<'a> {
         &self.seen.exchanges[self.servers[index]]
     }
 
-    fn client(&self, index: usize) -> &Exchange<'a> {
+    pub(super) fn client(&self, index: usize) -> &Exchange<'a> {
         &self.seen.exchanges[self.clients[index]]
     }
 }
