@@ -130,8 +130,6 @@ impl Context<'_> {
     fn doubt(&self, unseen: &Intervals, call: ExchangeId) -> Option<Reason> {
         let row = self.seen.exchanges[call].row;
         let lost = self.coverage.whole(&row.node, row.start_ns, row.end_ns).err();
-        // Without any coverage nothing says that an agent ran; its rows say that it did.
-        let lost = lost.filter(|why| *why == Reason::MissingLostEvents);
         let is_too_old = row.start_ns < self.rows.start;
         let has_unseen = !unseen.around(row.start_ns, row.start_ns).is_empty();
         lost.or(is_too_old.then_some(Reason::MissingBeyondGuard))

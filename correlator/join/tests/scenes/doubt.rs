@@ -293,3 +293,15 @@ fn service_created_again_with_the_address_of_one_whose_deletion_was_not_seen_is_
     let path = scene.rows().paths.remove(0);
     assert_eq!(path.hops[0].service.as_deref(), Some("basket"));
 }
+
+#[test]
+fn call_while_the_agent_was_away_for_a_part_of_it_is_not_the_requests_that_is_left() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 400, 5);
+    scene.call(&cart_call(120, 300, 5));
+    scene.seen.heartbeats.retain(|h| h.node != FRONTEND_0.node);
+    scene.heartbeats(FRONTEND_0.node, -60_000, 110);
+    scene.heartbeats(FRONTEND_0.node, 200, 60_000);
+    assert_no_hop_to(&scene, "cart-0");
+    assert_eq!(scene.rows().ambiguous[0].reason, "MISSING_NO_COVERAGE");
+}
