@@ -123,7 +123,14 @@ impl Context<'_> {
         if links.proxies.proxies.contains(&place) {
             return self.cause_in_proxy(doubt, call);
         }
-        threads.cause(call, callee, doubt)
+        let cause = threads.cause(call, callee, doubt);
+        let likely = callee.and_then(|s| links.spans.likely_cause_of_call(seen, place, s));
+        match (&cause, likely) {
+            (Cause::Undecided { candidates, .. }, Some(server)) if candidates.contains(&server) => {
+                Cause::Parent(Parent { server, by: Reason::OkContainment })
+            }
+            _ => cause,
+        }
     }
 
     /// Why more requests may have been served at the call's begin than were seen.

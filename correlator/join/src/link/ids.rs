@@ -1,8 +1,14 @@
 //! Span ids: which server span tells of which server exchange, and whose child a call is.
+//!
+//! A span that names its socket's peer is of one connection and, by its times, of one turn there.
+//! Many SDKs name none; such a span is of a request only where no other assignment of a pod's spans
+//! to its requests is possible, and then decides only what nothing stronger does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::End;
+use crate::interval::Intervals;
+use crate::matching;
 use crate::observation::{ExchangeId, Seen, address};
 use crate::ownership::{Owner, Ownership};
 
@@ -21,6 +27,8 @@ pub(crate) struct SpanLinks {
     /// Server exchange -> its server span, and back.
     pub(crate) span_of: BTreeMap<ExchangeId, SpanId>,
     exchange_of: BTreeMap<SpanId, ExchangeId>,
+    /// Spans whose exchange follows from times alone.
+    by_time: BTreeSet<SpanId>,
     by_id: BTreeMap<(String, String), Option<SpanId>>,
     place_of: Vec<Option<usize>>,
 }
@@ -61,12 +69,56 @@ impl SpanLinks {
                 links.exchange_of.insert(span, exchange);
             }
         }
+        for place in 0..seen.places.len() {
+            links.match_by_time(seen, place);
+        }
         links
     }
 
+    /// Gives spans without a peer to the requests of their pod that have none yet.
+    fn match_by_time(&mut self, seen: &Seen<'_>, place: usize) {
+        let nameless: Vec<SpanId> = (0..seen.spans.len())
+            .filter(|&id| self.place_of[id] == Some(place) && seen.spans[id].kind == "server")
+            .filter(|&id| seen.spans[id].peer_ip.is_none() || seen.spans[id].peer_port.is_none())
+            .collect();
+        let free: Vec<ExchangeId> = seen.places[place]
+            .servers
+            .iter()
+            .copied()
+            .filter(|s| !self.span_of.contains_key(s))
+            .collect();
+        let exchanges = free.iter().map(|&s| &seen.exchanges[s]);
+        let open = Intervals::new(exchanges.map(|e| (e.row.start_ns, e.upper_ns())));
+        let around = |id: &SpanId| {
+            let span = seen.spans[*id];
+            let from_ns = span.start_ns.saturating_add(SAME_NODE_TOLERANCE_NS);
+            open.around(from_ns, span.end_ns.saturating_sub(SAME_NODE_TOLERANCE_NS))
+        };
+        let candidates: Vec<Vec<usize>> = nameless.iter().map(around).collect();
+        let decided = matching::forced(&candidates, &vec![1; free.len()]);
+        for (span, slot) in nameless.into_iter().zip(decided) {
+            let Some(exchange) = slot.map(|slot| free[slot]) else { continue };
+            self.span_of.insert(exchange, span);
+            self.exchange_of.insert(span, exchange);
+            self.by_time.insert(span);
+        }
+    }
+
     /// The server exchange whose span is the nearest server ancestor, in the same pod, of the span
-    /// of `callee`, the server end of a call made in `place`.
+    /// of `callee`, the server end of a call made in `place`. Both spans name their connections.
     pub(crate) fn cause_of_call(
+        &self,
+        seen: &Seen<'_>,
+        place: usize,
+        callee: ExchangeId,
+    ) -> Option<ExchangeId> {
+        let cause = self.likely_cause_of_call(seen, place, callee)?;
+        let is_by_time = |s| self.span_of.get(&s).is_none_or(|span| self.by_time.contains(span));
+        (!is_by_time(callee) && !is_by_time(cause)).then_some(cause)
+    }
+
+    /// The same where times alone may have said whose a span is.
+    pub(crate) fn likely_cause_of_call(
         &self,
         seen: &Seen<'_>,
         place: usize,

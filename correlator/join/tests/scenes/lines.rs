@@ -340,8 +340,8 @@ fn process_that_answers_on_other_threads_is_not_told_by_threads() {
     assert!(rows.ambiguous.iter().all(|a| a.reason == "AMBIG_TIME_ONLY"));
 }
 
-#[test]
-fn span_parents_tell_concurrent_calls_apart_where_threads_can_not() {
+/// Both requests of an event loop with the spans of frontend and cart.
+fn traced_event_loop() -> Scene {
     let mut scene = concurrent_calls([5, 5, 5, 5]);
     for (i, cart) in [(0, &CART_0), (1, &CART_1)] {
         let (port, offset) = (i as i32, i * 5);
@@ -364,6 +364,12 @@ fn span_parents_tell_concurrent_calls_apart_where_threads_can_not() {
             149 + offset,
         );
     }
+    scene
+}
+
+#[test]
+fn span_parents_tell_concurrent_calls_apart_where_threads_can_not() {
+    let scene = traced_event_loop();
     let rows = scene.rows();
     let found: Vec<_> = rows
         .paths
@@ -438,4 +444,37 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         items.swap(i, ((z ^ (z >> 31)) % (i as u64 + 1)) as usize);
     }
+}
+
+/// Spans of an SDK that names no peer on server spans.
+fn without_peers(mut scene: Scene) -> Scene {
+    for span in
+        scene.seen.spans.iter_mut().filter(|s| s.pod_uid.as_deref() == Some("uid-frontend-0"))
+    {
+        (span.peer_ip, span.peer_port) = (None, None);
+    }
+    scene
+}
+
+#[test]
+fn spans_without_a_peer_belong_to_the_requests_that_alone_hold_them() {
+    let rows = without_peers(traced_event_loop()).rows();
+    let found: Vec<_> = rows
+        .paths
+        .iter()
+        .map(|p| (p.verdict.as_str(), p.hops.get(2).and_then(|h| h.destination_pod.as_deref())))
+        .collect();
+    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
+    assert!(rows.paths[0].hops[2].reasons.contains(&"OK_CONTAINMENT".to_owned()));
+}
+
+#[test]
+fn spans_without_a_peer_that_two_requests_hold_decide_nothing() {
+    let mut scene = without_peers(traced_event_loop());
+    // Both spans now lie inside both requests.
+    for span in scene.seen.spans.iter_mut().filter(|s| s.span_id.starts_with('f')) {
+        (span.start_ns, span.end_ns) = (ns(115), ns(170));
+    }
+    let rows = scene.rows();
+    assert!(rows.paths.iter().all(|p| p.verdict == "ambiguous"), "{}", line(&rows));
 }
