@@ -162,7 +162,7 @@ impl<'a> Writer<'a> {
             }
             (None, Some(s)) => self.arrival(s, findings),
             (None, None) => {
-                hop.evidence.push("access_log".into());
+                tell(hop, "access_log");
                 Route::default()
             }
         };
@@ -338,8 +338,7 @@ impl<'a> Writer<'a> {
         hop.method = own_log.and_then(|l| l.method.clone()).or(span.and_then(|s| s.method.clone()));
         hop.route = own_log.and_then(|l| l.route.clone()).or(span.and_then(|s| s.route.clone()));
         if own_log.is_some() || attempt.is_some() {
-            hop.evidence.push("access_log".into());
-            hop.evidence.dedup();
+            tell(hop, "access_log");
         }
         if span.is_some() {
             hop.evidence.push("server_span".into());
@@ -405,6 +404,13 @@ impl<'a> Writer<'a> {
         let observed = leg.client.or(leg.server);
         let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
         observed.or(parent).map_or(self.tree.end_ns, |id| self.exchange(id).row.start_ns)
+    }
+}
+
+/// A piece of evidence counts once, also where it says two things.
+fn tell(hop: &mut Hop, evidence: &str) {
+    if !hop.evidence.iter().any(|known| known == evidence) {
+        hop.evidence.push(evidence.to_owned());
     }
 }
 

@@ -259,6 +259,10 @@ fn request_bytes_in_the_log_decide_between_interchangeable_calls_when_ids_name_t
             (Some("bbbb"), "complete", Some("frontend-1")),
         ]
     );
+    for hop in rows.paths.iter().flat_map(|p| &p.hops) {
+        let distinct: std::collections::BTreeSet<_> = hop.evidence.iter().collect();
+        assert_eq!(distinct.len(), hop.evidence.len(), "{:?}", hop.evidence);
+    }
 }
 
 /// Frontend-0 serves two requests at once and makes a call for each.
