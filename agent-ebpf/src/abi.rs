@@ -134,7 +134,7 @@ impl Tuple {
     pub fn is_loopback(&self) -> bool {
         let ip = u128::from_be_bytes(self.local_ip);
         // 127.0.0.0/8, mapped, or ::1.
-        ip >> 24 == 0xffff_7f || ip == 1
+        ip >> 24 == 0x00ff_ff7f || ip == 1
     }
 
     /// The bytes that a map's key consists of.
