@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::address::End;
-use crate::link::{Links, nat, proxy};
+use crate::link::proxy::{self, addressed, was_refused};
+use crate::link::{Links, nat};
 use crate::observation::{ExchangeId, Role, Seen};
 use crate::reason::Reason;
 use crate::relay::{Cause, Relays};
@@ -249,16 +250,6 @@ fn calls(seen: &Seen<'_>, links: &Links, relays: &Relays, server: ExchangeId) ->
     }
     placed.append(&mut legs);
     placed
-}
-
-/// Address of the server that an attempt was made at; `None` where none was selectable.
-pub(crate) fn addressed(attempt: &tables::Attempt) -> Option<End> {
-    End::parse(attempt.ip.as_deref()?, attempt.port?)
-}
-
-/// Whether no server answered, by what the proxy made of it: a status of its own, and no byte.
-pub(crate) fn was_refused(attempt: &tables::Attempt) -> bool {
-    matches!(attempt.status, None | Some(502 | 504)) && attempt.response_length.unwrap_or(0) == 0
 }
 
 /// How a request reached the first server that was seen.

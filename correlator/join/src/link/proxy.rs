@@ -18,6 +18,7 @@ use crate::link::ids::SpanLinks;
 use crate::observation::{ExchangeId, Seen, address};
 use crate::ownership::{Owner, Ownership};
 use crate::reason::Reason;
+pub(crate) use line::{addressed, was_refused};
 use scene::Scene;
 
 /// Index of a line in [`Seen::access_logs`].

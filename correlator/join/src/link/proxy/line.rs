@@ -3,7 +3,6 @@
 use crate::address::End;
 use crate::link::proxy::scene::Scene;
 use crate::observation::address;
-use crate::path::addressed;
 
 /// A proxy's cached clock and the kernel's stamps differ by an iteration of its event loop.
 pub(super) const EVENT_LOOP_NS: i64 = 5_000_000;
@@ -90,4 +89,14 @@ impl Scene<'_, '_> {
         });
         named_are_its && its_are_named && listed
     }
+}
+
+/// Address of the server that an attempt was made at; `None` where none was selectable.
+pub(crate) fn addressed(attempt: &tables::Attempt) -> Option<End> {
+    End::parse(attempt.ip.as_deref()?, attempt.port?)
+}
+
+/// Whether no server answered, by what the proxy made of it: a status of its own, and no byte.
+pub(crate) fn was_refused(attempt: &tables::Attempt) -> bool {
+    matches!(attempt.status, None | Some(502 | 504)) && attempt.response_length.unwrap_or(0) == 0
 }

@@ -6,9 +6,10 @@ use tables::Hop;
 
 use crate::SECOND;
 use crate::address::End;
+use crate::link::proxy::{addressed, was_refused};
 use crate::observation::ExchangeId;
 use crate::ownership::{Owner, Pod};
-use crate::path::{Leg, addressed, was_refused};
+use crate::path::Leg;
 use crate::reason::Reason;
 use crate::rows::hop::{Route, Writer};
 use crate::verdict::Findings;
