@@ -2,7 +2,8 @@
 # with Rust, Go, Python, Node and Java toolchains.
 .PHONY: help setup build demo test lab score lint
 
-python = $$(tests/parts/setup.sh --print-env | sed -n 's/^THROUGHLINE_PYTHON=//p')
+# Asked when it is used: before the set-up there is none.
+in_tests = python=$$(tests/parts/setup.sh --print-env | sed -n 's/^THROUGHLINE_PYTHON=//p') && cd tests && "$$python"
 
 help:
 	@echo "make demo    1,000 real requests through real NAT, three paths, the score (KEEP=1 leaves it running)"
@@ -19,16 +20,16 @@ build: setup
 	@cargo build --workspace --bins
 
 demo: build
-	@cd tests && "$(python)" -m lab demo $(if $(KEEP),--keep)
+	@$(in_tests) -m lab demo $(if $(KEEP),--keep)
 
 lab: build
-	@cd tests && "$(python)" -m lab up --product --mode $(or $(MODE),iptables) $(if $(UNTRACED),--untraced)
+	@$(in_tests) -m lab up --product --mode $(or $(MODE),iptables) $(if $(UNTRACED),--untraced)
 
 test:
 	@tests/all.sh
 
 score:
-	@cd tests && "$(python)" -m score --last $$(ls -d ../target/runs/*/score.json | xargs -n1 dirname)
+	@$(in_tests) -m score --last $$(ls -d ../target/runs/*/score.json | xargs -n1 dirname)
 
 lint:
 	@cargo fmt --all -- --check

@@ -54,4 +54,5 @@ step "lab by itself" in_tests -m unittest discover -t . -s lab/checks
 # Another engine than ours and DuckDB reads every table once; 0 leaves it out where it is not cached.
 export THROUGHLINE_SPARK=${THROUGHLINE_SPARK:-1}
 step "end to end" in_tests -m e2e
+step "the scores again" make --no-print-directory score
 finish
