@@ -31,6 +31,13 @@ pub struct Interval {
     pub lost: u64,
 }
 
+impl Interval {
+    /// The same moment, vouching for nothing before it.
+    pub fn without_cover(self) -> Self {
+        Self { from_ns: self.to_ns, ..self }
+    }
+}
+
 impl Coverage {
     pub fn new(start_ns: u64) -> Self {
         let last = Sweep { at_ns: start_ns, lost: 0 };
@@ -70,6 +77,12 @@ mod tests {
     use super::*;
 
     const QUIET: u64 = 10;
+
+    #[test]
+    fn interval_without_cover_keeps_its_end_and_its_losses() {
+        let interval = Interval { from_ns: 5, to_ns: 9, lost: 2 }.without_cover();
+        assert_eq!(interval, Interval { from_ns: 9, to_ns: 9, lost: 2 });
+    }
 
     fn sweep(coverage: &mut Coverage, at_ns: u64, lost: u64) {
         coverage.begin_sweep(at_ns, lost);

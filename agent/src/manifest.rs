@@ -32,11 +32,13 @@ const SOCKET: &[Field] = &[
     Field::NetCookie,
 ];
 
+const EXCHANGE: &str = "exchange";
+
 /// In the order of attaching: connections last, because a socket's role is learned when it opens,
 /// and from then on each of its calls must be seen.
 pub const FEATURES: &[Feature] = &[
     Feature {
-        name: "exchange",
+        name: EXCHANGE,
         programs: &["sock_send_length", "sock_recv_length"],
         fields: &[Field::TcpWriteSeq, Field::TcpCopiedSeq],
         lost: "requests on the wire: hops come from spans and access logs alone",
@@ -152,6 +154,12 @@ impl Manifest {
         self.lines.iter().all(|line| line.loaded || !line.base)
     }
 
+    /// Whether requests are seen on the wire. An agent without them vouches for no time: that a
+    /// server was not seen to answer then says nothing.
+    pub fn sees_requests(&self) -> bool {
+        self.lines.iter().any(|line| line.feature == EXCHANGE && line.loaded)
+    }
+
     pub fn records(&self, at_ns: u64) -> Vec<wire::Record> {
         let manifest_id = self.id();
         let capability = |line: &Line| wire::Capability {
@@ -206,6 +214,14 @@ mod tests {
     fn only_the_base_tier_decides() {
         assert!(manifest(true).base_tier_loaded());
         assert!(!manifest(false).base_tier_loaded());
+    }
+
+    #[test]
+    fn requests_are_seen_where_their_feature_is_loaded() {
+        let mut manifest = manifest(true);
+        assert!(!manifest.sees_requests());
+        manifest.lines[1].loaded = true;
+        assert!(manifest.sees_requests());
     }
 
     #[test]

@@ -191,7 +191,9 @@ impl Agent {
 
     fn heartbeat(&mut self, quiet: Duration) {
         self.sweep(quiet);
-        let interval = self.coverage.close();
+        let closed = self.coverage.close();
+        let sees_requests = self.kernel.manifest.sees_requests();
+        let interval = if sees_requests { closed } else { closed.without_cover() };
         let counters = self.kernel.counters();
         let sample = clock::sample();
         let heartbeat = Heartbeat {

@@ -96,6 +96,19 @@ mod tests {
     }
 
     #[test]
+    fn heartbeats_that_vouch_for_no_time_cover_nothing() {
+        let (first, second) = (100 * SEAM_NS, 200 * SEAM_NS);
+        let empty = [(first, first, 0), (second, second, 0)];
+        check(&empty, first, second, Err(Reason::MissingNoCoverage));
+        check(
+            &[(0, first, 0), (second, second, 0)],
+            first / 2,
+            second,
+            Err(Reason::MissingNoCoverage),
+        );
+    }
+
+    #[test]
     fn gap_between_two_lives_of_an_agent_is_no_coverage() {
         let later = 10 + 2 * SEAM_NS;
         check(&[(0, 10, 0), (later, later + 9, 0)], 5, later + 5, Err(Reason::MissingNoCoverage));
