@@ -135,7 +135,7 @@ impl Past {
         let store = Store::open(&config.tables).await?;
         let settings = &config.settings;
         let mut input = Input::new(&store);
-        let mut watermark = Watermark::new(settings);
+        let mut watermark = Watermark::default();
         for heartbeat in input.refresh().await? {
             watermark.observe(&heartbeat);
         }

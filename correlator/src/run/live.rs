@@ -52,7 +52,7 @@ impl Live {
             settings: config.settings.clone(),
             input: Input::new(store),
             output: Output::open(store, &config.job).await?,
-            watermark: Watermark::new(&config.settings),
+            watermark: Watermark::default(),
             provisional: None,
             finals: None,
         })
