@@ -28,7 +28,7 @@ enum Command {
         #[arg(long)]
         dump: bool,
         #[command(flatten)]
-        settings: Settings,
+        settings: Box<Settings>,
     },
     /// Loads every program once and prints what this node can see. Exits with 1 when the base tier
     /// cannot be had.

@@ -10,10 +10,13 @@ use crate::spool::{self, Disk, Opened, SEGMENT_BYTES};
 
 const COLLECTOR: &str = "c0";
 
+/// How far each table got, and its rows as text.
+type Contents = BTreeMap<&'static str, (i64, Vec<String>)>;
+
 /// Tables in memory that can fail before or after they take a commit.
 #[derive(Clone, Default)]
 struct Fake {
-    tables: Arc<Mutex<BTreeMap<&'static str, (i64, Vec<String>)>>>,
+    tables: Arc<Mutex<Contents>>,
     /// Tables in the order in which they took rows.
     order: Arc<Mutex<Vec<&'static str>>>,
     failures_before: Arc<AtomicUsize>,
