@@ -26,8 +26,8 @@ number() { grep -oE '[0-9]+\.[0-9]+(\.[0-9]+)?' | head -1; }
 command -v apt-get > /dev/null || missing "apt-get is missing" "use Debian 12"
 
 tool python3 "$(python3 --version 2>&1 | number)" 3.11 "apt-get install python3 python3-venv"
-tool go "$(go env GOVERSION 2> /dev/null | number)" 1.26 "install Go 1.26 from https://go.dev/dl"
-tool cargo "$(cargo --version 2> /dev/null | number)" 1.95 "install Rust 1.95 by https://rustup.rs"
+tool go "$(go env GOVERSION 2> /dev/null | number)" 1.26 "install Go 1.26"
+tool cargo "$(cargo --version 2> /dev/null | number)" 1.95 "install Rust 1.95"
 tool java "$(java -version 2>&1 | grep version | number)" 17.0 "apt-get install openjdk-17-jre-headless"
 command -v cc > /dev/null || missing "a C compiler is missing" "apt-get install build-essential"
 
