@@ -15,6 +15,8 @@ pub struct Coverage {
     /// Every turn that was silent since then, or ended before, is shipped.
     shipped_to_ns: u64,
     last: Sweep,
+    /// Whether requests are seen at all; without them no time is vouched for.
+    sees_requests: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,17 +33,10 @@ pub struct Interval {
     pub lost: u64,
 }
 
-impl Interval {
-    /// The same moment, vouching for nothing before it.
-    pub fn without_cover(self) -> Self {
-        Self { from_ns: self.to_ns, ..self }
-    }
-}
-
 impl Coverage {
-    pub fn new(start_ns: u64) -> Self {
+    pub fn new(start_ns: u64, sees_requests: bool) -> Self {
         let last = Sweep { at_ns: start_ns, lost: 0 };
-        Self { sweeps: VecDeque::new(), shipped_to_ns: start_ns, last }
+        Self { sweeps: VecDeque::new(), shipped_to_ns: start_ns, last, sees_requests }
     }
 
     /// A sweep began at `at_ns`, when `lost` had been lost since the start.
@@ -65,7 +60,7 @@ impl Coverage {
             self.last = sweep;
         }
         Interval {
-            from_ns: before.at_ns,
+            from_ns: if self.sees_requests { before.at_ns } else { self.last.at_ns },
             to_ns: self.last.at_ns,
             lost: self.last.lost.saturating_sub(before.lost),
         }
@@ -77,12 +72,6 @@ mod tests {
     use super::*;
 
     const QUIET: u64 = 10;
-
-    #[test]
-    fn interval_without_cover_keeps_its_end_and_its_losses() {
-        let interval = Interval { from_ns: 5, to_ns: 9, lost: 2 }.without_cover();
-        assert_eq!(interval, Interval { from_ns: 9, to_ns: 9, lost: 2 });
-    }
 
     fn sweep(coverage: &mut Coverage, at_ns: u64, lost: u64) {
         coverage.begin_sweep(at_ns, lost);
@@ -96,7 +85,7 @@ mod tests {
 
     #[test]
     fn an_interval_ends_at_a_sweep_that_was_long_enough_ago() {
-        let mut coverage = Coverage::new(100);
+        let mut coverage = Coverage::new(100, true);
         sweep(&mut coverage, 110, 0);
         sweep(&mut coverage, 120, 0);
         assert_eq!(closed(&mut coverage), (100, 110, 0));
@@ -108,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_loss_is_told_with_the_interval_that_it_happened_in() {
-        let mut coverage = Coverage::new(100);
+        let mut coverage = Coverage::new(100, true);
         sweep(&mut coverage, 110, 0);
         sweep(&mut coverage, 120, 3);
         assert_eq!(closed(&mut coverage), (100, 110, 0), "the loss was after 110");
@@ -120,11 +109,19 @@ mod tests {
 
     #[test]
     fn a_sweep_that_was_cut_short_vouches_for_nothing() {
-        let mut coverage = Coverage::new(100);
+        let mut coverage = Coverage::new(100, true);
         coverage.begin_sweep(110, 0);
         coverage.begin_sweep(130, 0);
         assert_eq!(closed(&mut coverage), (100, 100, 0));
         coverage.end_sweep(120);
         assert_eq!(closed(&mut coverage), (100, 110, 0));
+    }
+
+    #[test]
+    fn without_requests_no_time_is_vouched_for_and_losses_are_still_told() {
+        let mut coverage = Coverage::new(0, false);
+        sweep(&mut coverage, 20, 3);
+        sweep(&mut coverage, 40, 3);
+        assert_eq!(closed(&mut coverage), (20, 20, 3));
     }
 }

@@ -95,6 +95,7 @@ pub async fn run(
     };
     let exporting = exporter.map(|exporter| tokio::spawn(exporter.run()));
     let sink = if exporting.is_some() { Sink::Collector(shelf.clone()) } else { Sink::Print };
+    let sees_requests = kernel.manifest.sees_requests();
     let mut agent = Agent {
         fresh: kernel.manifest.records(start_ns),
         config,
@@ -102,7 +103,7 @@ pub async fn run(
         observer,
         sink,
         shipped: 0,
-        coverage: Coverage::new(start_ns),
+        coverage: Coverage::new(start_ns, sees_requests),
         epoch: Epoch::of(clock::sample()),
     };
     let outcome = agent.follow(stop).await;
@@ -191,9 +192,7 @@ impl Agent {
 
     fn heartbeat(&mut self, quiet: Duration) {
         self.sweep(quiet);
-        let closed = self.coverage.close();
-        let sees_requests = self.kernel.manifest.sees_requests();
-        let interval = if sees_requests { closed } else { closed.without_cover() };
+        let interval = self.coverage.close();
         let counters = self.kernel.counters();
         let sample = clock::sample();
         let heartbeat = Heartbeat {
