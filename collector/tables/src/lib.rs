@@ -9,7 +9,11 @@ mod raw;
 mod row;
 
 pub mod ambiguous;
+pub mod calibration;
+pub mod clock_offset;
 pub mod cluster;
+pub mod data_quality;
+pub mod edge_minute;
 pub mod hop;
 pub mod path;
 pub mod request_id;
@@ -27,6 +31,10 @@ pub use raw::quarantine::{self, Quarantine};
 pub use raw::span::{self, Span};
 
 pub use ambiguous::{Ambiguous, Candidate};
+pub use calibration::{Calibration, CalibrationStep};
+pub use clock_offset::ClockOffset;
+pub use data_quality::DataQuality;
+pub use edge_minute::{EdgeMinute, LatencyBucket};
 pub use hop::Hop;
 pub use path::{Path, PathHop};
 

@@ -85,6 +85,10 @@ pub fn all() -> Vec<TableSpec> {
         spec::<crate::Hop>(),
         spec::<crate::Path>(),
         spec::<crate::Ambiguous>(),
+        spec::<crate::DataQuality>(),
+        spec::<crate::ClockOffset>(),
+        spec::<crate::EdgeMinute>(),
+        spec::<crate::Calibration>(),
     ]
 }
 

@@ -49,6 +49,14 @@ fn rows_come_back_from_columns_as_they_were() {
     };
     let rows = vec![path, tables::Path::default()];
     assert_eq!(tables::from_batch::<tables::Path>(&tables::to_batch(&rows)).unwrap(), rows);
+
+    let edge = tables::EdgeMinute {
+        source_workload: Some("cart".into()),
+        latency: vec![tables::LatencyBucket { upper_ns: 1280, count: 2 }],
+        ..Default::default()
+    };
+    let rows = vec![edge, tables::EdgeMinute::default()];
+    assert_eq!(tables::from_batch::<tables::EdgeMinute>(&tables::to_batch(&rows)).unwrap(), rows);
 }
 
 #[test]
