@@ -1,6 +1,6 @@
 # The front door. `make demo` and `make test` do all their own set-up; run them as root on Debian 12
 # with Rust, Go, Python, Node and Java toolchains.
-.PHONY: help setup build demo test lab score lint
+.PHONY: help setup build demo test lab score score-relay lint
 
 # Asked when it is used: before the set-up there is none.
 in_tests = python=$$(tests/parts/setup.sh --print-env | sed -n 's/^THROUGHLINE_PYTHON=//p') && cd tests && "$$python"
@@ -10,6 +10,7 @@ help:
 	@echo "make test    everything CI runs: cargo, live kernel programs, four scored runs, faults"
 	@echo "make lab     the cluster with the product, until Ctrl-C (MODE=nftables, UNTRACED=1)"
 	@echo "make score   the scorer's lines of the last runs again"
+	@echo "make score-relay  the statistical relay on DATA=<folder of *.spans.csv.gz> [COMPRESS=N]"
 	@echo "make build   the binaries and kernel programs, in target/debug"
 	@echo "make lint    formatting, and the bans of the pure crates"
 
@@ -31,7 +32,12 @@ test:
 score:
 	@$(in_tests) -m score --last $$(ls -d ../target/runs/*/score.json | xargs -n1 dirname)
 
+# An optimised build of its own: two small packages, and the score holds CPU times.
+score-relay:
+	@cargo build --quiet --release -p throughline-score-relay
+	@"$${CARGO_TARGET_DIR:-target}"/release/score-relay "$(DATA)" --compress $(or $(COMPRESS),1)
+
 lint:
 	@cargo fmt --all -- --check
 	@cargo clippy --all-targets -p throughline-join -p throughline-tables -p throughline-wire \
-		-p throughline-agent-ebpf -p throughline-tests -- -D warnings
+		-p throughline-agent-ebpf -p throughline-tests -p throughline-score-relay -- -D warnings

@@ -103,6 +103,13 @@ const RULES: &[Rule] = &[
         never_contains: &["aya*", "kube*", "tonic*"],
         never_names: &["datafusion", "deltalake", "object_store"],
     },
+    Rule {
+        package: "throughline-score-relay",
+        folder: "tests/relay",
+        may_name: &["throughline-join"],
+        never_contains: &["tokio", "deltalake*", "datafusion*", "object_store"],
+        never_names: &[],
+    },
 ];
 
 /// Of these there must be one version: two do not mix, or double the build.

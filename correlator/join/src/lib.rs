@@ -25,6 +25,7 @@ mod rows;
 mod verdict;
 
 pub mod schedule;
+pub mod statistical;
 pub mod watermark;
 pub mod window;
 

@@ -1,0 +1,134 @@
+//! The requests and calls of one pod in the order in which they are looked at.
+//!
+//! Times are counted in units of the source's resolution. A request opens one unit early and
+//! closes one unit late: two stamps of one moment may differ by that much.
+
+use super::Workload;
+
+/// One unit of resolution.
+const TOLERANCE: i64 = 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    /// Operation of a request, destination of a call.
+    pub(super) kind: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Event {
+    Opens(u32),
+    Calls(u32),
+    Closes(u32),
+}
+
+/// Requests and calls in units of the resolution, by their index in the workload.
+#[derive(Debug)]
+pub(super) struct Timelines {
+    pub(super) requests: Vec<Span>,
+    pub(super) calls: Vec<Span>,
+    /// The request that a call is the other end of, where a pod calls itself.
+    pub(super) served_as: Vec<Option<u32>>,
+    /// Orders requests by what was seen of them.
+    pub(super) order: Vec<(i64, i64, u32, u64)>,
+    /// Events of each place, in order.
+    pub(super) places: Vec<Vec<Event>>,
+    pub(super) operations: usize,
+    pub(super) destinations: usize,
+    /// From the first start to the last end.
+    pub(super) length: i64,
+}
+
+impl Timelines {
+    pub(super) fn new(workload: &Workload) -> Self {
+        let unit = workload.resolution.max(1);
+        let first = workload
+            .requests
+            .iter()
+            .map(|r| r.start)
+            .chain(workload.calls.iter().map(|c| c.start))
+            .min()
+            .unwrap_or(0);
+        let span = |start: i64, end: i64, kind| {
+            let start = (start - first).div_euclid(unit);
+            Span { start, end: start.max((end - first).div_euclid(unit)), kind }
+        };
+        let requests: Vec<Span> =
+            workload.requests.iter().map(|r| span(r.start, r.end, r.operation)).collect();
+        let calls: Vec<Span> =
+            workload.calls.iter().map(|c| span(c.start, c.end, c.destination)).collect();
+        let kinds = |spans: &[Span]| spans.iter().map(|s| s.kind as usize + 1).max().unwrap_or(0);
+        let length = requests.iter().chain(&calls).map(|s| s.end).max().unwrap_or(0) + 1;
+        Self {
+            places: places(workload, &requests, &calls),
+            order: requests
+                .iter()
+                .zip(&workload.requests)
+                .map(|(s, r)| (s.start, s.end, s.kind, r.key))
+                .collect(),
+            operations: kinds(&requests),
+            destinations: kinds(&calls),
+            served_as: workload.calls.iter().map(|c| c.served_as).collect(),
+            requests,
+            calls,
+            length,
+        }
+    }
+
+    pub(super) fn is_late(&self, request: u32, call: u32) -> bool {
+        self.calls[call as usize].end > self.requests[request as usize].end + TOLERANCE
+    }
+
+    /// Calls in the order of the walk, in which sums do not depend on the order of the input.
+    pub(super) fn calls_in_order(&self) -> impl Iterator<Item = usize> {
+        self.places.iter().flatten().filter_map(|event| match event {
+            Event::Calls(call) => Some(*call as usize),
+            _ => None,
+        })
+    }
+
+    /// How often each destination is called, per unit of time.
+    pub(super) fn destination_rates(&self) -> Vec<f64> {
+        let mut rates = vec![0.0; self.destinations];
+        for call in &self.calls {
+            rates[call.kind as usize] += 1.0 / self.length as f64;
+        }
+        rates
+    }
+}
+
+/// Time, opening before calling before closing, other time, kind, the caller's key.
+type Key = (i64, u8, i64, u32, u64);
+
+fn places(workload: &Workload, requests: &[Span], calls: &[Span]) -> Vec<Vec<Event>> {
+    let count = workload
+        .requests
+        .iter()
+        .map(|r| r.place)
+        .chain(workload.calls.iter().map(|c| c.place))
+        .max()
+        .map_or(0, |p| p as usize + 1);
+    // Ordered by what was seen, then by the caller's key, never by position in the input.
+    let mut places: Vec<Vec<(Key, Event)>> = vec![Vec::new(); count];
+    for (i, (request, span)) in workload.requests.iter().zip(requests).enumerate() {
+        let (place, i) = (request.place as usize, i as u32);
+        let rest = |other: i64| (other, span.kind, request.key);
+        let (opens, closes) = (rest(span.end), rest(span.start));
+        places[place]
+            .push(((span.start - TOLERANCE, 0, opens.0, opens.1, opens.2), Event::Opens(i)));
+        places[place]
+            .push(((span.end + TOLERANCE, 2, closes.0, closes.1, closes.2), Event::Closes(i)));
+    }
+    for (i, (call, span)) in workload.calls.iter().zip(calls).enumerate() {
+        places[call.place as usize]
+            .push(((span.start, 1, span.end, span.kind, call.key), Event::Calls(i as u32)));
+    }
+    places
+        .into_iter()
+        .map(|mut events| {
+            events.sort_unstable_by_key(|(key, _)| *key);
+            events.into_iter().map(|(_, event)| event).collect()
+        })
+        .collect()
+}

@@ -1,0 +1,122 @@
+//! Scores the statistical relay on every set of spans in a folder: one line of JSON a set.
+//!
+//! `score-relay <folder> [--compress N] [--per-service]`, or `score-relay --made SEED` for services
+//! made up by [`shapes`]. The relay sees times, operations, places
+//! and both ends of each call; parents are read for the score alone.
+
+mod score;
+mod shapes;
+mod spans;
+mod task;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use join::statistical::{Effort, assign};
+use rustix::time::{ClockId, clock_gettime};
+use score::Score;
+
+const ENDING: &str = ".spans.csv.gz";
+
+/// Requests of each made-up service: as many as the recorded sets have.
+const MADE_REQUESTS: usize = 1000;
+
+struct Arguments {
+    folder: PathBuf,
+    compress: i64,
+    made: Option<u64>,
+    per_service: bool,
+    effort: Effort,
+}
+
+fn main() -> Result<()> {
+    let arguments = arguments()?;
+    if let Some(seed) = arguments.made {
+        for shape in shapes::SHAPES {
+            let mut spans = shapes::make(shape, MADE_REQUESTS, seed);
+            task::compress(&mut spans, arguments.compress);
+            score_set(shape.name, &spans, &arguments);
+        }
+        return Ok(());
+    }
+    let mut sets: Vec<PathBuf> = std::fs::read_dir(&arguments.folder)
+        .with_context(|| format!("list {}", arguments.folder.display()))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    sets.retain(|path| path.to_string_lossy().ends_with(ENDING));
+    sets.sort();
+    if sets.is_empty() {
+        bail!("no *{ENDING} in {}", arguments.folder.display());
+    }
+    for path in sets {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let set = name.trim_end_matches(ENDING);
+        let mut spans = spans::read(&path)?;
+        let set = if arguments.compress > 1 {
+            task::compress(&mut spans, arguments.compress);
+            format!("{set}x{}", arguments.compress)
+        } else {
+            set.to_owned()
+        };
+        score_set(&set, &spans, &arguments);
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the score is what this program is for")]
+fn score_set(set: &str, spans: &[spans::Span], arguments: &Arguments) {
+    let (tasks, traces) = task::tasks(spans);
+    let mut whole = Score::default();
+    let mut cpu_ms = 0.0;
+    for task in &tasks {
+        let before = cpu_now_ms();
+        let assignment = assign(&task.workload, arguments.effort);
+        let spent = cpu_now_ms() - before;
+        cpu_ms += spent;
+        whole.add(task, &assignment);
+        if arguments.per_service {
+            let mut score = Score::default();
+            score.add(task, &assignment);
+            println!("{}", score.line(&format!("{set}/{}", task.service), traces, spent));
+        }
+    }
+    println!("{}", whole.line(set, traces, cpu_ms));
+}
+
+/// CPU time of this process.
+fn cpu_now_ms() -> f64 {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
+}
+
+fn arguments() -> Result<Arguments> {
+    let mut given = std::env::args().skip(1);
+    let mut arguments = Arguments {
+        folder: PathBuf::new(),
+        compress: 1,
+        made: None,
+        per_service: false,
+        effort: Effort::default(),
+    };
+    while let Some(argument) = given.next() {
+        let mut number = || -> Result<usize> {
+            Ok(given.next().with_context(|| format!("{argument} needs a number"))?.parse()?)
+        };
+        match argument.as_str() {
+            "--compress" => arguments.compress = number()? as i64,
+            "--hypotheses" => arguments.effort.hypotheses = number()?,
+            "--rounds" => arguments.effort.rounds = number()?,
+            "--made" => arguments.made = Some(number()? as u64),
+            "--per-service" => arguments.per_service = true,
+            _ if arguments.folder.as_os_str().is_empty() => arguments.folder = argument.into(),
+            _ => bail!("{argument} is not understood"),
+        }
+    }
+    if arguments.folder.as_os_str().is_empty() && arguments.made.is_none() {
+        bail!("score-relay <folder> [--compress N] [--per-service] [--hypotheses K] [--rounds R]");
+    }
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests;
