@@ -46,6 +46,8 @@ pub struct Settings {
     pub lateness_ns: i64,
     /// How long after a window's end the provisional rows are computed; spans come in batches.
     pub settle_ns: i64,
+    /// How long after a window's end its rows are revised, ascending, where new raw rows touch it.
+    pub revise_after_ns: Vec<i64>,
     /// Bound on the difference of two nodes' clocks. Only cross-node comparisons use it.
     pub skew_ns: i64,
     /// Live connections and NAT bindings are reported again after this time.
@@ -64,6 +66,7 @@ impl Default for Settings {
             guard_ns: 30 * SECOND,
             lateness_ns: 15 * 60 * SECOND,
             settle_ns: 5 * SECOND,
+            revise_after_ns: vec![60 * SECOND, 3 * 60 * SECOND, 7 * 60 * SECOND],
             skew_ns: SECOND / 10,
             active_timeout_ns: 60 * SECOND,
             propagation_ns: 10 * SECOND,
@@ -76,6 +79,8 @@ impl Default for Settings {
 pub enum Stage {
     /// As soon as the watermark passed the window's end and the settle time.
     Provisional,
+    /// Computed again some minutes later, when raw rows came that touch the window.
+    Revised,
     /// When the allowed lateness is over: computed anew from raw rows, never revised again.
     Final,
 }
@@ -85,6 +90,7 @@ impl Stage {
     pub fn code(self) -> &'static str {
         match self {
             Self::Provisional => "P",
+            Self::Revised => "R",
             Self::Final => "F",
         }
     }
@@ -92,7 +98,7 @@ impl Stage {
     /// Value of the column `finality`.
     pub fn finality(self) -> &'static str {
         match self {
-            Self::Provisional => "provisional",
+            Self::Provisional | Self::Revised => "provisional",
             Self::Final => "final",
         }
     }

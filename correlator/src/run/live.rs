@@ -140,6 +140,7 @@ impl Live {
         let cursor = match stage {
             Stage::Provisional => &mut self.provisional,
             Stage::Final => &mut self.finals,
+            Stage::Revised => return Ok(()),
         };
         let Some(cursor) = cursor else {
             return Ok(());
