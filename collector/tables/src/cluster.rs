@@ -41,6 +41,12 @@ pub struct Service {
     pub cluster_ips: Vec<String>,
     pub external_ips: Vec<String>,
     pub load_balancer_ips: Vec<String>,
+    /// Those of `load_balancer_ips` whose `ipMode` is `Proxy`: pods reach the balancer itself.
+    pub load_balancer_proxies: Vec<String>,
+    /// DNS name that an `ExternalName` Service stands for.
+    pub external_name: Option<String>,
+    /// `clusterIP: None`: clients are given the endpoints' own addresses.
+    pub headless: bool,
     pub ports: Vec<ServicePort>,
     pub created_at_ns: Option<i64>,
 }

@@ -47,5 +47,15 @@ super::raw_row! {
         attempts: Vec<Attempt>,
         /// The attempt lists did not agree in length.
         attempts_malformed: bool,
+        /// The proxy's own end of its last attempt's connection, where the format has it.
+        upstream_local_ip: Option<String>,
+        upstream_local_port: Option<i32>,
+        /// Tries that the proxy counted, where its format names only the last one; 0 when it sent
+        /// the request nowhere.
+        attempt_count: Option<i32>,
+        /// Envoy's response flags as it wrote them, such as `UH` or `UF,URX`.
+        response_flags: Option<String>,
+        /// Whether the proxy's trace decision was to sample, where the format tells.
+        sampled: Option<bool>,
     }
 }

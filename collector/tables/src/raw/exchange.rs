@@ -18,7 +18,8 @@ super::raw_row! {
         remote_port: i32,
         /// Number of the exchange on its connection from 0, or -1 when the start was not seen.
         ordinal: i64,
-        /// Absolute TCP sequence number of the first request byte (32 bits, not sign-extended).
+        /// Absolute TCP sequence number of the first request byte (32 bits, not sign-extended), or
+        /// -1 where it is not known: requests of one HTTP/2 connection may share a segment.
         tcp_seq_req: i64,
         /// The same of the first response byte; null while there is no response.
         tcp_seq_resp: Option<i64>,
@@ -33,7 +34,14 @@ super::raw_row! {
         thread: i64,
         /// Thread of the first call of the response; null without a response.
         response_thread: Option<i64>,
-        /// How the turn ended: `turn` (next request), `close`, `quiet` (no byte for the sweep time).
+        /// How the turn ended: `turn` (next request), `close`, `quiet` (no byte for the sweep time),
+        /// or `open`: it has not ended, and is reported again each active timeout.
         ended_by: String,
+        /// `http1` or `http2`; null where the observer does not look at it.
+        protocol: Option<String>,
+        /// Stream of an HTTP/2 connection; null for other protocols and where it is not known.
+        stream_id: Option<i64>,
+        /// It was reported as open before: a stream, a websocket, a long poll.
+        is_stream: Option<bool>,
     }
 }
