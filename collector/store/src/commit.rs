@@ -31,6 +31,14 @@ pub(crate) struct Change {
     pub(crate) remove: Vec<FileRef>,
     pub(crate) add: Vec<StagedFile>,
     pub(crate) progress: Progress,
+    /// Whether the table's rows are others afterwards, or the same rows in other files.
+    pub(crate) rows: Rows,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    Change,
+    Stay,
 }
 
 /// A commit that the store refused or did not confirm, attempt after attempt.
@@ -115,13 +123,21 @@ fn pause(round: u32) -> Duration {
 fn actions(change: &Change, read_version: u64) -> Vec<Action> {
     let now_ms = now_ms();
     let Progress { app_id, version, metadata } = &change.progress;
+    let data_change = change.rows == Rows::Change;
+    let (operation, parameters) = match change.rows {
+        Rows::Change => (
+            "WRITE",
+            HashMap::from([
+                ("mode".to_owned(), json!("Append")),
+                ("partitionBy".to_owned(), json!(format!("[\"{PARTITION}\"]"))),
+            ]),
+        ),
+        Rows::Stay => ("OPTIMIZE", HashMap::new()),
+    };
     let mut actions = vec![Action::CommitInfo(CommitInfo {
         timestamp: Some(now_ms),
-        operation: Some("WRITE".to_owned()),
-        operation_parameters: Some(HashMap::from([
-            ("mode".to_owned(), json!("Append")),
-            ("partitionBy".to_owned(), json!(format!("[\"{PARTITION}\"]"))),
-        ])),
+        operation: Some(operation.to_owned()),
+        operation_parameters: Some(parameters),
         read_version: Some(read_version),
         is_blind_append: Some(change.remove.is_empty()),
         engine_info: Some(ENGINE.to_owned()),
@@ -131,27 +147,28 @@ fn actions(change: &Change, read_version: u64) -> Vec<Action> {
         ..CommitInfo::default()
     })];
     actions.push(Action::Txn(Transaction::new(app_id, *version)));
-    actions.extend(change.remove.iter().map(|file| Action::Remove(remove(file, now_ms))));
-    actions.extend(change.add.iter().map(|staged| Action::Add(add(staged))));
+    let removes = change.remove.iter().map(|file| remove(file, now_ms, data_change));
+    actions.extend(removes.map(Action::Remove));
+    actions.extend(change.add.iter().map(|staged| Action::Add(add(staged, data_change))));
     actions
 }
 
-fn add(staged: &StagedFile) -> Add {
+fn add(staged: &StagedFile, data_change: bool) -> Add {
     Add {
         path: staged.file.path.clone(),
         partition_values: partition_of(&staged.file),
         size: staged.file.size as i64,
         modification_time: staged.modified_at_ms,
-        data_change: true,
+        data_change,
         stats: Some(staged.stats_json.clone()),
         ..Add::default()
     }
 }
 
-fn remove(file: &FileRef, now_ms: i64) -> Remove {
+fn remove(file: &FileRef, now_ms: i64, data_change: bool) -> Remove {
     Remove {
         path: file.path.clone(),
-        data_change: true,
+        data_change,
         deletion_timestamp: Some(now_ms),
         extended_file_metadata: Some(true),
         partition_values: Some(partition_of(file)),

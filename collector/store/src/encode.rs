@@ -18,12 +18,40 @@ const CREATED_BY: &str = "throughline";
 /// One lookup in twenty thousand reads a file in vain, for two bytes a row and column.
 const BLOOM_FALSE_POSITIVE: f64 = 0.001;
 
+/// Rows of a row group of a file that holds much: what one lookup decodes.
+const SMALL_GROUP_ROWS: usize = 65_536;
+
+/// The parquet writer's own limit, which bounds what it holds in memory.
+const GROUP_ROWS_MAX: usize = 1 << 20;
+
+/// How the rows of a file are cut into row groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Groups {
+    /// Rows that a writer has at once are read at once.
+    Whole,
+    /// Rows that maintenance has put together are looked up: a bloom filter for each group.
+    Small,
+}
+
+impl Groups {
+    fn rows(self, of: usize) -> usize {
+        match self {
+            Self::Whole => of.clamp(1, GROUP_ROWS_MAX),
+            Self::Small => of.clamp(1, SMALL_GROUP_ROWS),
+        }
+    }
+}
+
 /// Encodes one batch as one file without its partition column.
-pub(crate) fn parquet(spec: &TableSpec, batch: &RecordBatch) -> Result<Bytes, ParquetError> {
+pub(crate) fn parquet(
+    spec: &TableSpec,
+    batch: &RecordBatch,
+    groups: Groups,
+) -> Result<Bytes, ParquetError> {
     let batch = without_partition(batch)?;
     // The Arrow schema stays out of the file: parquet's own schema says all that readers need.
     let options = ArrowWriterOptions::new()
-        .with_properties(properties(spec, batch.num_rows()))
+        .with_properties(properties(spec, groups.rows(batch.num_rows())))
         .with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), batch.schema(), options)?;
     writer.write(&batch)?;
@@ -37,14 +65,15 @@ fn without_partition(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     batch.project(&kept)
 }
 
-fn properties(spec: &TableSpec, rows: usize) -> WriterProperties {
+fn properties(spec: &TableSpec, group_rows: usize) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_max_row_group_row_count(Some(group_rows))
         .set_coerce_types(true);
     for &column in spec.bloom {
-        let distinct = rows.max(1) as u64;
+        let distinct = group_rows as u64;
         properties = properties
             .set_column_bloom_filter_fpp(ColumnPath::from(column), BLOOM_FALSE_POSITIVE)
             .set_column_bloom_filter_max_ndv(ColumnPath::from(column), distinct);
@@ -72,13 +101,14 @@ mod tests {
     fn the_same_rows_give_the_same_bytes() {
         let spec = tables::spec::<Span>();
         let batch = tables::to_batch(&rows());
-        assert_eq!(parquet(&spec, &batch).unwrap(), parquet(&spec, &batch).unwrap());
+        let encoded = || parquet(&spec, &batch, Groups::Whole).unwrap();
+        assert_eq!(encoded(), encoded());
     }
 
     #[test]
     fn a_file_has_blooms_for_the_named_columns_and_no_partition_column() {
         let spec = tables::spec::<Span>();
-        let bytes = parquet(&spec, &tables::to_batch(&rows())).unwrap();
+        let bytes = parquet(&spec, &tables::to_batch(&rows()), Groups::Whole).unwrap();
         let reader = SerializedFileReader::new(bytes).unwrap();
         let metadata = reader.metadata();
         assert_eq!(metadata.file_metadata().created_by(), Some(CREATED_BY));

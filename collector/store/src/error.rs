@@ -36,4 +36,8 @@ pub enum StoreError {
     Read { table: String, path: String, cause: Cause },
     #[error("read file {path} of table {table}: column {column} is missing")]
     MissingColumn { table: String, path: String, column: String },
+    #[error("clean up table {table}: {cause}")]
+    Maintain { table: String, cause: Cause },
+    #[error("take the lease of the store at {uri}: {cause}")]
+    Lease { uri: String, cause: Cause },
 }

@@ -4,7 +4,8 @@
 //! [`Store::existing`] (never created). A writer stages rows as parquet files named by their content
 //! ([`Table::stage_rows`]) and makes them visible with one commit that also records how far the
 //! writer has come ([`Table::append`], [`Table::swap`]). A reader takes a [`Snapshot`] or follows
-//! new versions ([`Table::follow`]), and reads files with [`Table::read`].
+//! new versions ([`Table::follow`]), and reads files with [`Table::read`]. What keeps tables small is
+//! in [`maintain`].
 //!
 //! What holds here, always:
 //! - A file is uploaded and synced before the commit that names it, so a crash leaves nothing to
@@ -13,6 +14,7 @@
 //! - An error from a commit says nothing about whether it landed; the log is read before deciding.
 //! - Protocol features stay low (reader 1, writer 2), so that any engine opens the tables.
 
+mod checkpoint;
 mod commit;
 mod create;
 mod durable;
@@ -21,8 +23,9 @@ mod error;
 #[cfg(test)]
 mod faults;
 mod file;
+mod lease;
 mod log;
-mod maintain;
+pub mod maintain;
 mod probe;
 mod read;
 mod stage;
@@ -33,5 +36,6 @@ mod widen;
 
 pub use error::StoreError;
 pub use file::{FileRef, Range, StagedFile};
+pub use lease::{Acquired, Lease};
 pub use store::Store;
 pub use table::{Commit, Progress, Snapshot, Table, VersionFiles};

@@ -84,7 +84,14 @@ impl Log {
         if let Some(known) = self.progress.get(app_id) {
             return Ok(*known);
         }
-        let found = self.base.transaction_version(self.log_store.as_ref(), app_id).await?;
+        let found = match self.base.transaction_version(self.log_store.as_ref(), app_id).await {
+            Ok(found) => found,
+            // Clean-up may have removed what the first look rested on, but not the newest version.
+            Err(_) => {
+                *self = Self::load(self.log_store.clone()).await?;
+                self.base.transaction_version(self.log_store.as_ref(), app_id).await?
+            }
+        };
         self.progress.insert(app_id.to_owned(), found);
         Ok(found)
     }

@@ -1,35 +1,28 @@
-//! What keeps a table quick to open: a checkpoint now and then, off the path of commits.
+//! What keeps tables small: files put together, files nobody needs removed, old hours dropped.
 //!
-//! Old entries and removed files stay until a retention is asked for; nothing here deletes.
+//! None of it changes a row that is kept, and each of it can be killed at any moment: files are
+//! staged before the one commit that names them, and a commit names exactly the files it removes.
+//! Where another writer was faster the commit is a conflict and the next round looks anew. The clock
+//! is always an argument.
 
-use deltalake::DeltaTable;
-use deltalake::checkpoints::create_checkpoint;
-use deltalake::logstore::LogStoreRef;
+mod compaction;
+mod contents;
+mod retention;
+mod vacuum;
 
-/// Versions from one checkpoint to the next: a reader replays at most this many small entries,
-/// and a busy table writes one in about eight minutes.
-const VERSIONS_PER_CHECKPOINT: u64 = 256;
+pub use compaction::{Limits, groups};
+pub use retention::hour_number;
+pub use vacuum::Unneeded;
 
-/// Writes a checkpoint where one is due at this version. It is only ever a help for readers, so
-/// a failure is told and forgotten.
-pub(crate) fn after_commit(log_store: &LogStoreRef, table: &'static str, version: u64) {
-    if !version.is_multiple_of(VERSIONS_PER_CHECKPOINT) {
-        return;
+use crate::StoreError;
+use crate::table::{Progress, Table};
+
+/// Name of the maintenance of a table in its progress, which counts what it committed.
+const MAINTENANCE: &str = "maintenance";
+
+impl Table {
+    pub(crate) async fn next_maintenance(&self) -> Result<Progress, StoreError> {
+        let done = self.progress(MAINTENANCE).await?.unwrap_or(0);
+        Ok(Progress::new(MAINTENANCE, done + 1))
     }
-    let log_store = log_store.clone();
-    tokio::spawn(async move {
-        match checkpoint(log_store, version).await {
-            Ok(()) => tracing::debug!(table, version, "checkpoint written"),
-            Err(error) => tracing::warn!(table, version, %error, "no checkpoint written"),
-        }
-    });
-}
-
-async fn checkpoint(
-    log_store: LogStoreRef,
-    version: u64,
-) -> Result<(), deltalake::DeltaTableError> {
-    let mut table = DeltaTable::new(log_store);
-    table.load_version(version).await?;
-    create_checkpoint(&table, None).await
 }

@@ -2,11 +2,13 @@
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
+use bytes::Bytes;
 use deltalake::Path;
 use deltalake::logstore::LogStoreRef;
 use object_store::ObjectStoreExt as _;
 use tables::{PARTITION, Row, TableSpec};
 
+use crate::encode::Groups;
 use crate::error::Cause;
 use crate::file::{FileRef, StagedFile};
 use crate::table::Table;
@@ -14,6 +16,12 @@ use crate::{StoreError, commit, durable, encode, statistics};
 
 /// Hex digits of the content hash in a name: 128 bits.
 const HASH_LENGTH: usize = 32;
+
+/// An encoded file that is nowhere but here.
+pub(crate) struct Draft {
+    staged: StagedFile,
+    bytes: Bytes,
+}
 
 impl Table {
     /// Uploads rows of one hour as `hour=<hour>/<prefix>-<hash of content>.parquet`.
@@ -25,31 +33,57 @@ impl Table {
         batches: &[RecordBatch],
         prefix: &str,
     ) -> Result<StagedFile, StoreError> {
+        let draft = self.draft(batches, prefix, Groups::Whole).await?;
+        self.upload(draft).await
+    }
+
+    /// The file that staging these rows would give, without uploading it.
+    ///
+    /// # Errors
+    /// As [`Table::stage`].
+    pub async fn name(&self, batches: &[RecordBatch], prefix: &str) -> Result<FileRef, StoreError> {
+        Ok(self.draft(batches, prefix, Groups::Whole).await?.staged.file)
+    }
+
+    pub(crate) async fn draft(
+        &self,
+        batches: &[RecordBatch],
+        prefix: &str,
+        groups: Groups,
+    ) -> Result<Draft, StoreError> {
         let spec = self.spec().clone();
         check_prefix(&spec, prefix)?;
-        let batch = concat_batches(&spec.schema, batches)
-            .map_err(|e| StoreError::Stage { table: spec.name.to_owned(), cause: e.into() })?;
+        let batch =
+            concat_batches(&spec.schema, batches).map_err(|e| self.stage_error(e.into()))?;
         let hour = single_hour(&spec, &batch)?;
-        let prefix = prefix.to_owned();
-        let log_store = self.log_store().clone();
-        let name = spec.name;
         let encoded = tokio::task::spawn_blocking(move || {
             let statistics = statistics::of_batch(&spec, &batch);
-            encode::parquet(&spec, &batch).map(|bytes| (bytes, statistics, batch.num_rows()))
+            encode::parquet(&spec, &batch, groups)
+                .map(|bytes| (bytes, statistics, batch.num_rows()))
         });
-        let (bytes, statistics, rows) = flatten(encoded.await)
-            .map_err(|cause| StoreError::Stage { table: name.to_owned(), cause })?;
+        let (bytes, statistics, rows) =
+            flatten(encoded.await).map_err(|cause| self.stage_error(cause))?;
         let hash = blake3::hash(&bytes).to_hex();
         let path = format!("{PARTITION}={hour}/{prefix}-{}.parquet", &hash[..HASH_LENGTH]);
         let size = bytes.len() as u64;
-        upload(&log_store, &path, bytes)
-            .await
-            .map_err(|cause| StoreError::Stage { table: name.to_owned(), cause })?;
-        Ok(StagedFile {
+        let staged = StagedFile {
             file: FileRef { path, hour, size, rows: rows as u64, stats: statistics.ranges },
             stats_json: statistics.json,
             modified_at_ms: commit::now_ms(),
-        })
+        };
+        Ok(Draft { staged, bytes })
+    }
+
+    pub(crate) async fn upload(&self, draft: Draft) -> Result<StagedFile, StoreError> {
+        let Draft { staged, bytes } = draft;
+        upload(self.log_store(), &staged.file.path, bytes)
+            .await
+            .map_err(|cause| self.stage_error(cause))?;
+        Ok(staged)
+    }
+
+    fn stage_error(&self, cause: Cause) -> StoreError {
+        StoreError::Stage { table: self.spec().name.to_owned(), cause }
     }
 
     /// Uploads rows, one file an hour, keeping their order. No rows give no file.
@@ -103,7 +137,7 @@ fn flatten<T, E: Into<Cause>>(
     joined.map_err(Cause::from)?.map_err(Into::into)
 }
 
-async fn upload(log_store: &LogStoreRef, path: &str, bytes: bytes::Bytes) -> Result<(), Cause> {
+async fn upload(log_store: &LogStoreRef, path: &str, bytes: Bytes) -> Result<(), Cause> {
     let path = Path::from(path);
     log_store.object_store(None).put(&path, bytes.into()).await?;
     durable::sync(log_store, &path)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use deltalake::ensure_table_uri;
 use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_for};
 use deltalake::table::builder::parse_table_uri;
+use object_store::ObjectStore;
 use tables::TableSpec;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -98,6 +99,17 @@ impl Store {
             Ok(winners) => Err(StoreError::UnsafeStore { uri, winners }),
             Err(cause) => Err(StoreError::Probe { uri, cause }),
         }
+    }
+
+    /// The folder that the tables are in.
+    pub(crate) fn root_store(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
+        let failed = |e: deltalake::DeltaTableError| StoreError::Open {
+            uri: self.root.clone(),
+            cause: Box::new(e),
+        };
+        let url = ensure_table_uri(&self.root).map_err(failed)?;
+        let log_store = logstore_for(&url, StorageConfig::default()).map_err(failed)?;
+        Ok(log_store.object_store(None))
     }
 
     fn uri_of(&self, spec: &TableSpec) -> String {

@@ -9,11 +9,11 @@ use tables::TableSpec;
 use tokio::sync::Mutex;
 
 use crate::StoreError;
-use crate::commit::{self, Change};
+use crate::checkpoint;
+use crate::commit::{self, Change, Rows};
 use crate::error::Cause;
 use crate::file::{FileRef, StagedFile};
 use crate::log::{self, Log};
-use crate::maintain;
 
 /// How far a writer has come: at `version` everything up to it is in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +57,19 @@ pub struct Snapshot {
     pub files: Vec<FileRef>,
 }
 
-/// What one version added.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What one version changed. A follower's files are those it had, without `removed` (or without
+/// any, where `is_everything`), and with `added` and `rewritten`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionFiles {
     pub version: u64,
+    /// Files with rows that are new.
     pub added: Vec<FileRef>,
+    /// Files with rows that were in removed files before: maintenance put them together.
+    pub rewritten: Vec<FileRef>,
+    /// Paths of files that left the table.
+    pub removed: Vec<String>,
+    /// `added` is every live file: the versions between are gone from the log.
+    pub is_everything: bool,
 }
 
 /// A handle; clones share one view of the log and one right to commit.
@@ -103,7 +111,7 @@ impl Table {
         add: Vec<StagedFile>,
         progress: Progress,
     ) -> Result<Commit, StoreError> {
-        self.commit(Change { remove: Vec::new(), add, progress }).await
+        self.commit(Change { remove: Vec::new(), add, progress, rows: Rows::Change }).await
     }
 
     /// Replaces files by others in one commit. A file that is on both sides stays.
@@ -112,9 +120,33 @@ impl Table {
     /// As [`Table::append`].
     pub async fn swap(
         &self,
+        remove: Vec<FileRef>,
+        add: Vec<StagedFile>,
+        progress: Progress,
+    ) -> Result<Commit, StoreError> {
+        self.replace(remove, add, progress, Rows::Change).await
+    }
+
+    /// As [`Table::swap`], of files that hold the same rows: whoever follows the table for new rows
+    /// is told so.
+    ///
+    /// # Errors
+    /// As [`Table::append`].
+    pub async fn rewrite(
+        &self,
+        remove: Vec<FileRef>,
+        add: Vec<StagedFile>,
+        progress: Progress,
+    ) -> Result<Commit, StoreError> {
+        self.replace(remove, add, progress, Rows::Stay).await
+    }
+
+    async fn replace(
+        &self,
         mut remove: Vec<FileRef>,
         mut add: Vec<StagedFile>,
         progress: Progress,
+        rows: Rows,
     ) -> Result<Commit, StoreError> {
         // The protocol allows a path once per commit.
         let stays = |path: &str, add: &[StagedFile]| add.iter().any(|s| s.file.path == path);
@@ -122,7 +154,7 @@ impl Table {
             remove.iter().filter(|f| stays(&f.path, &add)).map(|f| f.path.clone()).collect();
         remove.retain(|file| !both.contains(&file.path));
         add.retain(|staged| !both.contains(&staged.file.path));
-        self.commit(Change { remove, add, progress }).await
+        self.commit(Change { remove, add, progress, rows }).await
     }
 
     /// How far a writer has come, if it ever wrote.
@@ -154,7 +186,7 @@ impl Table {
         Ok(Snapshot { version: log.version, files })
     }
 
-    /// The versions after `after`, each with the files it added, in order.
+    /// The versions after `after`, each with the files it changed, in order.
     ///
     /// Where clean-up has removed an entry that was not followed yet, one answer stands for all of
     /// them: the newest version with every live file. A follower knows files by their path.
@@ -166,11 +198,15 @@ impl Table {
         log.refresh().await.map_err(|e| self.log_error(e))?;
         let mut versions = Vec::new();
         for version in after + 1..=log.version {
-            match self.added_by(version).await.map_err(|e| self.log_error(e))? {
-                Some(added) => versions.push(VersionFiles { version, added }),
+            match self.actions(version).await.map_err(|e| self.log_error(e))? {
+                Some(actions) => versions.push(files_of(version, &actions)),
                 None => {
-                    let added = log.files.values().cloned().collect();
-                    return Ok(vec![VersionFiles { version: log.version, added }]);
+                    return Ok(vec![VersionFiles {
+                        version: log.version,
+                        added: log.files.values().cloned().collect(),
+                        is_everything: true,
+                        ..VersionFiles::default()
+                    }]);
                 }
             }
         }
@@ -185,7 +221,7 @@ impl Table {
         let Shared { spec, log_store, log } = self.shared.as_ref();
         let outcome = commit::commit(log_store, &mut *log.lock().await, &change).await;
         if let Ok(Commit::Committed { version }) = outcome {
-            maintain::after_commit(log_store, spec.name, version);
+            checkpoint::after_commit(log_store, spec.name, version);
         }
         outcome.map_err(|e| StoreError::Commit {
             table: spec.name.to_owned(),
@@ -195,25 +231,27 @@ impl Table {
         })
     }
 
-    async fn added_by(&self, version: u64) -> Result<Option<Vec<FileRef>>, Cause> {
-        let Some(actions) = self.actions(version).await? else {
-            return Ok(None);
-        };
-        let added = actions.iter().filter_map(|action| match action {
-            Action::Add(add) => Some(log::added(add)),
-            _ => None,
-        });
-        Ok(Some(added.collect()))
-    }
-
-    async fn actions(&self, version: u64) -> Result<Option<Vec<Action>>, Cause> {
+    pub(crate) async fn actions(&self, version: u64) -> Result<Option<Vec<Action>>, Cause> {
         match self.shared.log_store.read_commit_entry(version).await? {
             Some(entry) => Ok(Some(get_actions(version, &entry)?)),
             None => Ok(None),
         }
     }
 
-    fn log_error(&self, cause: Cause) -> StoreError {
+    pub(crate) fn log_error(&self, cause: Cause) -> StoreError {
         StoreError::Log { table: self.shared.spec.name.to_owned(), cause }
     }
+}
+
+fn files_of(version: u64, actions: &[Action]) -> VersionFiles {
+    let mut files = VersionFiles { version, ..VersionFiles::default() };
+    for action in actions {
+        match action {
+            Action::Add(add) if add.data_change => files.added.push(log::added(add)),
+            Action::Add(add) => files.rewritten.push(log::added(add)),
+            Action::Remove(remove) => files.removed.push(remove.path.clone()),
+            _ => {}
+        }
+    }
+    files
 }
