@@ -1,4 +1,4 @@
-//! The user's verbs: `path`, `paths`, `ambiguous`, `doctor`. One file a verb.
+//! The verbs: `run`, `backfill`, `path`, `paths`, `ambiguous`, `doctor`. One file a verb.
 //!
 //! Each verb has its flags (`Args`) and a `run`, which reads the tables, prints to standard output
 //! and says how it went as an [`Outcome`]. What a verb says is decided in pure functions over rows,
@@ -6,9 +6,11 @@
 //! to standard error; stored text never reaches a terminal with control characters in it.
 
 pub mod ambiguous;
+pub mod backfill;
 pub mod doctor;
 pub mod path;
 pub mod paths;
+pub mod run;
 
 mod explain;
 mod line;
@@ -22,9 +24,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::builder::RangedI64ValueParser;
+use engine::moment;
 use query::{Interval, QueryError, Reader};
-
-use crate::moment;
 
 /// How a question was answered. Failing is an error, and misuse is clap's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

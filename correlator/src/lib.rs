@@ -1,19 +1,9 @@
-//! The correlator: raw tables in, hop, path and ambiguous tables out, and the user's commands.
+//! The user's side of the correlator: the command line, its settings, and what it prints.
 //!
-//! Enter through [`run::run`] (live) and [`backfill::run`] (past windows). Both read the same raw
-//! rows, call the same pure function in `join` and commit through the same door, so that a
-//! backfill equals what live computed. Always: each window reaches each table once per stage,
-//! across crashes, and there is no state that the tables can't rebuild.
+//! Each verb is a file of [`cli`]. What follows, computes and commits is the package `engine`; what
+//! reads is `query`.
 
-pub mod backfill;
 pub mod cli;
-pub mod config;
-pub mod run;
+pub mod settings;
 
-mod correlation;
-mod input;
-mod moment;
-mod output;
-
-pub use input::InputError;
-pub use output::OutputError;
+mod shutdown;

@@ -4,8 +4,8 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use correlator::config::Mistakes;
-use correlator::{backfill, cli, run};
+use correlator::cli;
+use correlator::settings::Mistakes;
 use tracing_subscriber::EnvFilter;
 
 /// The line that a request took through the cluster, with the evidence for each hop
@@ -18,8 +18,8 @@ struct Throughline {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Run(run::Args),
-    Backfill(backfill::Args),
+    Run(cli::run::Args),
+    Backfill(cli::backfill::Args),
     Path(cli::path::Args),
     Paths(cli::paths::Args),
     Ambiguous(cli::ambiguous::Args),
@@ -34,8 +34,8 @@ async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     start_log(&verb);
     let outcome = match verb {
-        Verb::Run(args) => run::run(args).await,
-        Verb::Backfill(args) => backfill::run(args).await,
+        Verb::Run(args) => cli::run::run(args).await,
+        Verb::Backfill(args) => cli::backfill::run(args).await,
         Verb::Path(args) => cli::path::run(args).await.map(ExitCode::from),
         Verb::Paths(args) => cli::paths::run(args).await.map(ExitCode::from),
         Verb::Ambiguous(args) => cli::ambiguous::run(args).await.map(ExitCode::from),
@@ -50,7 +50,7 @@ async fn main() -> ExitCode {
 /// Logs go to standard error: what our service does, and of everything else only what is wrong.
 fn start_log(verb: &Verb) {
     let filter = match verb {
-        Verb::Run(_) => "warn,correlator=info",
+        Verb::Run(_) => "warn,engine=info",
         _ => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));

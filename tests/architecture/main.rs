@@ -92,9 +92,17 @@ const RULES: &[Rule] = &[
         never_names: &["deltalake"],
     },
     Rule {
+        package: "throughline-engine",
+        folder: "correlator/engine",
+        may_name: &["throughline-join", "throughline-store", "throughline-tables"],
+        never_contains: &["aya*", "kube*", "tonic*", "datafusion*"],
+        never_names: &["deltalake", "object_store", "parquet"],
+    },
+    Rule {
         package: "throughline",
         folder: "correlator",
         may_name: &[
+            "throughline-engine",
             "throughline-join",
             "throughline-query",
             "throughline-store",

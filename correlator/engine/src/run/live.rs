@@ -10,11 +10,11 @@ use join::{SECOND, Settings, Stage};
 use store::Store;
 use tokio::sync::watch;
 
-use crate::config::Config;
 use crate::correlation::compute;
 use crate::input::Input;
 use crate::moment;
 use crate::output::{Output, Writer, Written};
+use crate::{Config, EngineError};
 
 /// Adjacent windows computed at once: the guard band is read once for them, and a commit's size
 /// and the time until the first of them is visible stay small.
@@ -47,7 +47,7 @@ struct Cursor {
 }
 
 impl Live {
-    pub(super) async fn open(store: &Store, config: &Config) -> anyhow::Result<Self> {
+    pub(super) async fn open(store: &Store, config: &Config) -> Result<Self, EngineError> {
         Ok(Self {
             settings: config.settings.clone(),
             input: Input::new(store),
@@ -60,7 +60,10 @@ impl Live {
 
     /// Looks at the raw tables once and writes what is due: all provisional runs, then one final
     /// run, so that a backlog of final windows does not hold up new paths. True when more is due.
-    pub(super) async fn round(&mut self, stop: &watch::Receiver<bool>) -> anyhow::Result<bool> {
+    pub(super) async fn round(
+        &mut self,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<bool, EngineError> {
         for heartbeat in self.input.refresh().await? {
             self.watermark.observe(&heartbeat);
         }
@@ -88,7 +91,7 @@ impl Live {
     }
 
     /// Records what is done and not recorded yet.
-    pub(super) async fn close(mut self) -> anyhow::Result<()> {
+    pub(super) async fn close(mut self) -> Result<(), EngineError> {
         for cursor in [self.provisional.take(), self.finals.take()].into_iter().flatten() {
             if cursor.unrecorded > 0 {
                 let last = window_index(cursor.next_ns, &self.settings) - 1;
@@ -99,7 +102,7 @@ impl Live {
     }
 
     /// Finds where each stage goes on. False while there is nothing to begin with.
-    async fn begin(&mut self, watermark_ns: i64) -> anyhow::Result<bool> {
+    async fn begin(&mut self, watermark_ns: i64) -> Result<bool, EngineError> {
         if self.provisional.is_some() && self.finals.is_some() {
             return Ok(true);
         }
@@ -113,14 +116,14 @@ impl Live {
         Ok(true)
     }
 
-    async fn cursor(&self, stage: Stage, first_ns: i64) -> anyhow::Result<Cursor> {
+    async fn cursor(&self, stage: Stage, first_ns: i64) -> Result<Cursor, EngineError> {
         let progress = self.output.progress(stage).await?;
         let next_ns = progress.map_or(first_ns, |index| (index + 1) * self.settings.window_ns);
         tracing::info!(stage = stage.code(), from = moment::show(next_ns), "stage goes on");
         Ok(Cursor { stage, next_ns, unrecorded: 0 })
     }
 
-    async fn write(&mut self, stage: Stage, windows: Range<i64>) -> anyhow::Result<()> {
+    async fn write(&mut self, stage: Stage, windows: Range<i64>) -> Result<(), EngineError> {
         let computed = compute(&mut self.input, windows.clone(), stage, &self.settings).await?;
         let writer = Writer::Live(stage);
         let written = self
@@ -136,7 +139,7 @@ impl Live {
         stage: Stage,
         windows: &Range<i64>,
         written: &Written,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), EngineError> {
         let cursor = match stage {
             Stage::Provisional => &mut self.provisional,
             Stage::Final => &mut self.finals,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use correlator::config::Config;
+use engine::Config;
 use join::{SECOND, Settings};
 use store::{Progress, Store, Table};
 use tables::{AccessLog, ClusterObject, Exchange, Heartbeat, Micros, Origin, Row, cluster};
@@ -116,7 +116,7 @@ impl Scene {
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let config = self.config();
         let live =
-            tokio::spawn(async move { correlator::run::follow(&config, stopped).await.unwrap() });
+            tokio::spawn(async move { engine::run::follow(&config, stopped).await.unwrap() });
         let wanted = T0 / 10 + windows - 1;
         for _ in 0..500 {
             if let Some(path) = self.store.existing(&tables::spec::<tables::Path>()).await.unwrap()

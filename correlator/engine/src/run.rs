@@ -1,43 +1,24 @@
-//! `throughline run`: follows the raw tables and writes each window when the watermark allows it.
+//! The live correlator: follows the raw tables and writes each window when the watermark allows it.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use store::Store;
 use tokio::sync::watch;
 
-use crate::config::{Config, Flags};
+use crate::{Config, EngineError};
 
 mod live;
-mod shutdown;
 
 use live::Live;
 
 /// Rounds in a row that may fail before the process gives up; each waits one poll interval longer.
 const FAILURES_MAX: u32 = 10;
 
-/// Follow the raw tables and write hop, path and ambiguous rows.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    pub flags: Flags,
-}
-
-/// # Errors
-/// When the tables can't be opened, or can't be read or written for too long.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let config = Config::read(&args.flags)?;
-    let stop = shutdown::on_signal().context("listen for signals")?;
-    follow(&config, stop).await?;
-    Ok(ExitCode::SUCCESS)
-}
-
 /// Runs until told to stop; the commit in hand is finished first.
 ///
 /// # Errors
-/// As [`run`].
-pub async fn follow(config: &Config, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+/// When the tables can't be opened, or can't be read or written for too long.
+pub async fn follow(config: &Config, mut stop: watch::Receiver<bool>) -> Result<(), EngineError> {
     let store = Store::open(&config.tables).await?;
     let mut live = Live::open(&store, config).await?;
     tracing::info!(tables = store.root(), job = config.job, "correlator runs");
@@ -46,13 +27,13 @@ pub async fn follow(config: &Config, mut stop: watch::Receiver<bool>) -> anyhow:
         let pause = match live.round(&stop).await {
             Ok(true) => Duration::ZERO,
             Ok(false) => config.poll,
-            Err(e) if failures + 1 < FAILURES_MAX => {
-                tracing::warn!(error = format!("{e:#}"), "round failed and is repeated");
+            Err(error) if failures + 1 < FAILURES_MAX => {
+                tracing::warn!(%error, "round failed and is repeated");
                 failures += 1;
                 tokio::time::sleep(config.poll * failures).await;
                 continue;
             }
-            Err(e) => return Err(e),
+            Err(error) => return Err(error),
         };
         failures = 0;
         // A stop during the pause ends it; an error means that nobody can stop us any more.

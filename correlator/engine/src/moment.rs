@@ -1,14 +1,12 @@
-//! Moments as people write them: RFC 3339, a UTC time without a zone, or relative to now.
+//! Moments and durations as people write them.
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-
-use crate::config::duration_ns;
+use jiff::{SignedDuration, Timestamp};
 
 /// Nanoseconds since the Unix epoch of `2026-11-21T12:00:00Z`, `2026-11-21T12:00` (UTC), `-15m` or
 /// `now`. None when it is none of these.
-pub(crate) fn parse(text: &str, now: Timestamp) -> Option<i64> {
+pub fn parse(text: &str, now: Timestamp) -> Option<i64> {
     let timestamp = if text == "now" {
         now
     } else if let Some(ago) = text.strip_prefix('-') {
@@ -22,9 +20,15 @@ pub(crate) fn parse(text: &str, now: Timestamp) -> Option<i64> {
 }
 
 /// A moment for people: RFC 3339, UTC, without a fraction where there is none.
-pub(crate) fn show(ns: i64) -> String {
+pub fn show(ns: i64) -> String {
     Timestamp::from_nanosecond(i128::from(ns))
         .map_or_else(|_| format!("{ns} ns"), |t| t.to_string())
+}
+
+/// Nanoseconds of a duration such as `10s`, `15m`, `500ms`, `1h30m`.
+pub fn duration_ns(text: &str) -> Option<i64> {
+    let duration: SignedDuration = text.parse().ok()?;
+    i64::try_from(duration.as_nanos()).ok()
 }
 
 fn nanoseconds(timestamp: Timestamp) -> Option<i64> {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use engine::Config;
+use engine::moment::duration_ns;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::Value;
-use jiff::SignedDuration;
 
 /// Settings shared by `run` and `backfill`. Durations are written `10s`, `15m`, `500ms`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -48,15 +49,6 @@ pub struct Flags {
     pub poll: Option<String>,
 }
 
-/// The settings in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    pub tables: String,
-    pub job: String,
-    pub settings: join::Settings,
-    pub poll: Duration,
-}
-
 /// Everything that is wrong with the settings, at once.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("wrong settings:\n  {}", .0.join("\n  "))]
@@ -76,37 +68,37 @@ const KEYS: [&str; 10] = [
     "poll",
 ];
 
-impl Config {
-    /// # Errors
-    /// With every mistake found, in the file, the environment and the flags.
-    pub fn read(flags: &Flags) -> Result<Self, Mistakes> {
-        let mut figment = Figment::new();
-        if let Some(file) = &flags.config {
-            figment = figment.merge(Toml::file_exact(file));
-        }
-        let figment = figment
-            .merge(Env::prefixed("THROUGHLINE_").only(&KEYS))
-            .merge(Serialized::defaults(given(flags)));
-        match figment.extract::<BTreeMap<String, Value>>() {
-            Ok(found) => Self::check(&found),
-            Err(e) => Err(Mistakes(e.into_iter().map(|e| e.to_string()).collect())),
-        }
+/// The settings in force.
+///
+/// # Errors
+/// With every mistake found, in the file, the environment and the flags.
+pub fn read(flags: &Flags) -> Result<Config, Mistakes> {
+    let mut figment = Figment::new();
+    if let Some(file) = &flags.config {
+        figment = figment.merge(Toml::file_exact(file));
     }
+    let figment = figment
+        .merge(Env::prefixed("THROUGHLINE_").only(&KEYS))
+        .merge(Serialized::defaults(given(flags)));
+    match figment.extract::<BTreeMap<String, Value>>() {
+        Ok(found) => check(&found),
+        Err(e) => Err(Mistakes(e.into_iter().map(|e| e.to_string()).collect())),
+    }
+}
 
-    fn check(found: &BTreeMap<String, Value>) -> Result<Self, Mistakes> {
-        let mut reader = Reader { found, mistakes: Vec::new() };
-        let settings = reader.settings();
-        let config = Self {
-            tables: reader.text("tables").unwrap_or_else(|| reader.missing("tables")),
-            job: reader.text("job").unwrap_or_else(|| "live".to_owned()),
-            settings,
-            poll: Duration::from_nanos(reader.positive("poll", join::SECOND).unsigned_abs()),
-        };
-        for key in found.keys().filter(|key| !KEYS.contains(&key.as_str())) {
-            reader.mistakes.push(format!("{key}: no such setting"));
-        }
-        if reader.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(reader.mistakes)) }
+fn check(found: &BTreeMap<String, Value>) -> Result<Config, Mistakes> {
+    let mut reader = Reader { found, mistakes: Vec::new() };
+    let settings = reader.settings();
+    let config = Config {
+        tables: reader.text("tables").unwrap_or_else(|| reader.missing("tables")),
+        job: reader.text("job").unwrap_or_else(|| "live".to_owned()),
+        settings,
+        poll: Duration::from_nanos(reader.positive("poll", join::SECOND).unsigned_abs()),
+    };
+    for key in found.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+        reader.mistakes.push(format!("{key}: no such setting"));
     }
+    if reader.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(reader.mistakes)) }
 }
 
 fn given(flags: &Flags) -> BTreeMap<&'static str, &str> {
@@ -191,12 +183,6 @@ impl Reader<'_> {
     }
 }
 
-/// Nanoseconds of a duration such as `10s`, `15m`, `500ms`, `1h30m`.
-pub(crate) fn duration_ns(text: &str) -> Option<i64> {
-    let duration: SignedDuration = text.parse().ok()?;
-    i64::try_from(duration.as_nanos()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,7 +193,7 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_join() {
-        let config = Config::read(&flags()).unwrap();
+        let config = read(&flags()).unwrap();
         assert_eq!(config.settings, join::Settings::default());
         assert_eq!((config.job.as_str(), config.poll), ("live", Duration::from_secs(1)));
     }
@@ -218,7 +204,7 @@ mod tests {
         std::fs::write(file.path(), "window = \"2s\"\nlateness = \"20s\"\n").unwrap();
         let flags =
             Flags { config: Some(file.path().to_owned()), window: Some("3s".into()), ..flags() };
-        let settings = Config::read(&flags).unwrap().settings;
+        let settings = read(&flags).unwrap().settings;
         assert_eq!(settings.window_ns, 3 * join::SECOND);
         assert_eq!(settings.lateness_ns, 20 * join::SECOND);
     }
@@ -234,7 +220,7 @@ mod tests {
             poll: Some("0s".into()),
             ..Flags::default()
         };
-        let Mistakes(mistakes) = Config::read(&flags).unwrap_err();
+        let Mistakes(mistakes) = read(&flags).unwrap_err();
         let about: Vec<_> = mistakes.iter().map(|m| m.split(':').next().unwrap()).collect();
         assert_eq!(about, ["window", "guard", "tables", "poll", "wimdow"]);
     }

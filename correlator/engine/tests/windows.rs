@@ -2,7 +2,7 @@
 
 mod scene;
 
-use correlator::backfill::{Summary, backfill};
+use engine::backfill::{Summary, backfill};
 use join::SECOND;
 use scene::{Scene, T0};
 use tables::{Ambiguous, Hop, Path};
@@ -22,7 +22,7 @@ fn of(windows: &[(i64, &str)]) -> Vec<(i64, String)> {
 }
 
 async fn fill(scene: &Scene, from: i64, to: i64) -> Summary {
-    backfill(&scene.config(), (T0 + from) * SECOND..(T0 + to) * SECOND).await.unwrap()
+    backfill(&scene.config(), (T0 + from) * SECOND..(T0 + to) * SECOND, |_| {}).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

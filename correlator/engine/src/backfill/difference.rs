@@ -6,12 +6,27 @@ use std::ops::Range;
 use join::Stage;
 
 use super::Past;
-use crate::config::Config;
 use crate::correlation::compute;
 use crate::output::Output;
+use crate::{Config, EngineError};
 
-/// Prints one line a path that would come (`+`), go (`-`) or change (`~`), and counts them.
-pub(super) async fn of_range(config: &Config, range: Range<i64>) -> anyhow::Result<usize> {
+/// What would become of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Comes,
+    Goes,
+    Changes,
+}
+
+/// Tells each path that a backfill of the range would change, and counts them.
+///
+/// # Errors
+/// When tables can't be read.
+pub async fn differences(
+    config: &Config,
+    range: Range<i64>,
+    mut tell: impl FnMut(Change, &str),
+) -> Result<usize, EngineError> {
     let mut past = Past::open(config, range).await?;
     let output = Output::open(&past.store, &config.job).await?;
     let mut changes = 0;
@@ -20,8 +35,8 @@ pub(super) async fn of_range(config: &Config, range: Range<i64>) -> anyhow::Resu
         let computed = compute(&mut past.input, windows, Stage::Final, &config.settings).await?;
         let new = computed.rows.into_iter().flat_map(|window| window.paths);
         let new = new.map(|path| (path.path_id.clone(), path)).collect();
-        for (mark, path_id) in difference(&current, &new) {
-            println!("{mark} {path_id}");
+        for (change, path_id) in difference(&current, &new) {
+            tell(change, path_id);
             changes += 1;
         }
     }
@@ -30,12 +45,13 @@ pub(super) async fn of_range(config: &Config, range: Range<i64>) -> anyhow::Resu
 
 type Paths = BTreeMap<String, tables::Path>;
 
-fn difference<'a>(current: &'a Paths, new: &'a Paths) -> Vec<(char, &'a str)> {
-    let gone = current.keys().filter(|id| !new.contains_key(*id)).map(|id| ('-', id.as_str()));
+fn difference<'a>(current: &'a Paths, new: &'a Paths) -> Vec<(Change, &'a str)> {
+    let gone =
+        current.keys().filter(|id| !new.contains_key(*id)).map(|id| (Change::Goes, id.as_str()));
     let changed = new.iter().filter_map(|(id, path)| match current.get(id) {
-        None => Some(('+', id.as_str())),
+        None => Some((Change::Comes, id.as_str())),
         Some(old) if says_the_same(old, path) => None,
-        Some(_) => Some(('~', id.as_str())),
+        Some(_) => Some((Change::Changes, id.as_str())),
     });
     gone.chain(changed).collect()
 }
@@ -74,6 +90,8 @@ mod tests {
         ]);
         let new =
             Paths::from([path("aged", "F", 200), path("changed", "F", 502), path("new", "F", 200)]);
-        assert_eq!(difference(&current, &new), [('-', "gone"), ('~', "changed"), ('+', "new")]);
+        let expected =
+            [(Change::Goes, "gone"), (Change::Changes, "changed"), (Change::Comes, "new")];
+        assert_eq!(difference(&current, &new), expected);
     }
 }

@@ -1,0 +1,26 @@
+//! What a correlator is told: where the tables are, under which name it works, and how.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Folder or URL of the tables.
+    pub tables: String,
+    /// Name of this correlator in the tables' progress.
+    pub job: String,
+    pub settings: join::Settings,
+    /// How often the raw tables are looked at.
+    pub poll: Duration,
+}
+
+impl Config {
+    /// The default settings over these tables.
+    pub fn new(tables: impl Into<String>) -> Self {
+        Self {
+            tables: tables.into(),
+            job: "live".to_owned(),
+            settings: join::Settings::default(),
+            poll: Duration::from_secs(1),
+        }
+    }
+}
