@@ -14,6 +14,7 @@ use serde_json::json;
 use tables::PARTITION;
 use uuid::Uuid;
 
+use crate::basis::Basis;
 use crate::durable;
 use crate::error::Cause;
 use crate::file::{FileRef, StagedFile};
@@ -33,6 +34,24 @@ pub(crate) struct Change {
     pub(crate) progress: Progress,
     /// Whether the table's rows are others afterwards, or the same rows in other files.
     pub(crate) rows: Rows,
+    /// What the change was decided on, where that matters.
+    pub(crate) basis: Option<Basis>,
+}
+
+impl Change {
+    /// The protocol allows a path once per commit: a file that is on both sides stays.
+    pub(crate) fn with_each_path_once(mut self) -> Self {
+        let stays = |path: &str, add: &[StagedFile]| add.iter().any(|s| s.file.path == path);
+        let both: Vec<String> = self
+            .remove
+            .iter()
+            .filter(|file| stays(&file.path, &self.add))
+            .map(|file| file.path.clone())
+            .collect();
+        self.remove.retain(|file| !both.contains(&file.path));
+        self.add.retain(|staged| !both.contains(&staged.file.path));
+        self
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +117,9 @@ async fn attempt(
         return Ok(Some(Commit::AlreadyDone));
     }
     if change.remove.iter().any(|file| !log.files.contains_key(&file.path)) {
+        return Ok(Some(Commit::Conflict));
+    }
+    if change.basis.as_ref().is_some_and(|basis| !basis.holds(log)) {
         return Ok(Some(Commit::Conflict));
     }
     let target = log.version + 1;

@@ -18,7 +18,7 @@ use object_store::{
 };
 use tables::{Exchange, Origin, TableSpec};
 
-use crate::{Commit, Progress, Table, create, probe};
+use crate::{Commit, FileRef, Progress, Table, create, probe};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -171,6 +171,37 @@ async fn swap_of_a_file_that_another_writer_removed_is_a_conflict() {
     let outcome = second.swap(old, add, Progress::new("g", 1)).await.unwrap();
     assert_eq!(outcome, Commit::Conflict);
     assert_eq!(second.snapshot().await.unwrap().files.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_added_to_what_a_change_was_decided_on_are_a_conflict() {
+    let (_, first, second) = two_writers().await;
+    let of_c = |file: &FileRef| file.name().starts_with("c-");
+    let basis = second.basis(of_c).await.unwrap();
+    append(&first, 0, 1).await;
+    let add = second.stage_rows(&[row(2)], "c").await.unwrap();
+    let outcome = second.swap_on(basis, Vec::new(), add, Progress::new("d", 1)).await.unwrap();
+    assert_eq!(outcome, Commit::Conflict);
+    let basis = second.basis(of_c).await.unwrap();
+    assert_eq!(basis.files().len(), 1);
+    let others = first.stage_rows(&[row(3)], "other").await.unwrap();
+    first.append(others, Progress::new("e", 1)).await.unwrap();
+    let add = second.stage_rows(&[row(2)], "c").await.unwrap();
+    let outcome = second.swap_on(basis, Vec::new(), add, Progress::new("d", 1)).await.unwrap();
+    assert_eq!(outcome, Commit::Committed { version: 3 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn newest_commit_of_a_writer_is_found_behind_those_of_others() {
+    let (_, first, second) = two_writers().await;
+    for version in 1..=3 {
+        let progress = Progress::new("a", version).with_metadata(format!("said {version}"));
+        first.append(Vec::new(), progress).await.unwrap();
+    }
+    first.append(Vec::new(), Progress::new("b", 9)).await.unwrap();
+    let newest = second.newest_of("a").await.unwrap();
+    assert_eq!(newest, Some(Progress::new("a", 3).with_metadata("said 3")));
+    assert_eq!(second.newest_of("c").await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

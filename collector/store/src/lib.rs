@@ -14,6 +14,7 @@
 //! - An error from a commit says nothing about whether it landed; the log is read before deciding.
 //! - Protocol features stay low (reader 1, writer 2), so that any engine opens the tables.
 
+mod basis;
 mod checkpoint;
 mod commit;
 mod create;
@@ -23,6 +24,7 @@ mod error;
 #[cfg(test)]
 mod faults;
 mod file;
+mod history;
 mod lease;
 mod log;
 pub mod maintain;
@@ -34,6 +36,7 @@ mod store;
 mod table;
 mod widen;
 
+pub use basis::Basis;
 pub use error::StoreError;
 pub use file::{FileRef, Range, StagedFile};
 pub use lease::{Acquired, Lease};

@@ -45,7 +45,8 @@ pub enum Commit {
     Committed { version: u64 },
     /// The table already holds this progress; nothing was changed.
     AlreadyDone,
-    /// A file to be removed is no longer there: somebody else rewrote it. Decide anew.
+    /// A file to be removed is no longer there, or what the change was decided on has changed:
+    /// somebody else rewrote it. Decide anew.
     Conflict,
 }
 
@@ -111,7 +112,8 @@ impl Table {
         add: Vec<StagedFile>,
         progress: Progress,
     ) -> Result<Commit, StoreError> {
-        self.commit(Change { remove: Vec::new(), add, progress, rows: Rows::Change }).await
+        let remove = Vec::new();
+        self.commit(Change { remove, add, progress, rows: Rows::Change, basis: None }).await
     }
 
     /// Replaces files by others in one commit. A file that is on both sides stays.
@@ -143,18 +145,13 @@ impl Table {
 
     async fn replace(
         &self,
-        mut remove: Vec<FileRef>,
-        mut add: Vec<StagedFile>,
+        remove: Vec<FileRef>,
+        add: Vec<StagedFile>,
         progress: Progress,
         rows: Rows,
     ) -> Result<Commit, StoreError> {
-        // The protocol allows a path once per commit.
-        let stays = |path: &str, add: &[StagedFile]| add.iter().any(|s| s.file.path == path);
-        let both: Vec<String> =
-            remove.iter().filter(|f| stays(&f.path, &add)).map(|f| f.path.clone()).collect();
-        remove.retain(|file| !both.contains(&file.path));
-        add.retain(|staged| !both.contains(&staged.file.path));
-        self.commit(Change { remove, add, progress, rows }).await
+        let change = Change { remove, add, progress, rows, basis: None };
+        self.commit(change.with_each_path_once()).await
     }
 
     /// How far a writer has come, if it ever wrote.
@@ -217,7 +214,7 @@ impl Table {
         &self.shared.log_store
     }
 
-    async fn commit(&self, change: Change) -> Result<Commit, StoreError> {
+    pub(crate) async fn commit(&self, change: Change) -> Result<Commit, StoreError> {
         let Shared { spec, log_store, log } = self.shared.as_ref();
         let outcome = commit::commit(log_store, &mut *log.lock().await, &change).await;
         if let Ok(Commit::Committed { version }) = outcome {
