@@ -10,6 +10,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::format::Format as LogFormat;
 use crate::limits;
 
 /// Ranges of addresses that clusters use: RFC 1918, carrier-grade NAT, unique local, loopback.
@@ -57,10 +58,14 @@ pub struct Written {
     #[arg(long, value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syslog: Option<String>,
-    /// Access log to follow; may be given again
-    #[arg(long, value_name = "FILE")]
+    /// What syslog senders write: ingress-nginx, envoy, kong [default: ingress-nginx]
+    #[arg(long, value_name = "FORMAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_format: Option<String>,
+    /// Access log to follow, and its format where it is not ingress-nginx; may be given again
+    #[arg(long, value_name = "[FORMAT=]FILE")]
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub tail: Vec<PathBuf>,
+    pub tail: Vec<String>,
     /// What to watch: a kubeconfig, `in-cluster`, or `off` [default: off]
     #[arg(long, value_name = "KUBECONFIG")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +96,7 @@ pub struct Written {
     pub spool_max: Option<u64>,
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "name",
     "spool",
     "tables",
@@ -99,6 +104,7 @@ const KEYS: [&str; 15] = [
     "otlp_http",
     "agent",
     "syslog",
+    "syslog_format",
     "tail",
     "kubernetes",
     "cluster_cidr",
@@ -119,7 +125,8 @@ pub struct Config {
     pub otlp_http: SocketAddr,
     pub agent: SocketAddr,
     pub syslog: SocketAddr,
-    pub tail: Vec<PathBuf>,
+    pub syslog_format: LogFormat,
+    pub tail: Vec<Tailed>,
     pub kubernetes: Kubernetes,
     pub cluster_cidrs: Vec<IpNet>,
     pub hash_key_file: PathBuf,
@@ -127,6 +134,13 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     pub http_body_max: usize,
     pub spool_max: u64,
+}
+
+/// A log file that is followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tailed {
+    pub format: LogFormat,
+    pub path: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -196,6 +210,20 @@ fn check(written: &Written) -> Result<Config, Mistakes> {
         interval("commit_interval", &written.commit_interval, Duration::from_secs(2));
     let heartbeat_interval =
         interval("heartbeat_interval", &written.heartbeat_interval, Duration::from_secs(10));
+    let mut format = |key: &str, name: &str| {
+        LogFormat::named(name).unwrap_or_else(|| {
+            let known = LogFormat::ALL.map(LogFormat::name).join(", ");
+            mistakes.push(format!("{key}: {name:?} is none of {known}"));
+            LogFormat::default()
+        })
+    };
+    let syslog_format = written.syslog_format.as_deref();
+    let syslog_format = syslog_format.map_or(LogFormat::default(), |f| format("syslog_format", f));
+    let tailed = |text: &String| match text.split_once('=') {
+        Some((name, path)) => Tailed { format: format("tail", name), path: path.into() },
+        None => Tailed { format: LogFormat::default(), path: text.into() },
+    };
+    let tail = written.tail.iter().map(tailed).collect();
     let cluster_cidrs = cidrs(&written.cluster_cidr, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(Mistakes(mistakes));
@@ -209,7 +237,8 @@ fn check(written: &Written) -> Result<Config, Mistakes> {
         otlp_http,
         agent,
         syslog,
-        tail: written.tail.clone(),
+        syslog_format,
+        tail,
         kubernetes: match written.kubernetes.as_deref() {
             None | Some("off") => Kubernetes::Off,
             Some("in-cluster") => Kubernetes::InCluster,
@@ -265,13 +294,28 @@ mod tests {
             name: Some("a/b".into()),
             syslog: Some("5514".into()),
             commit_interval: Some("soon".into()),
+            tail: vec!["apache=/var/log/access.log".into()],
             cluster_cidr: vec!["10.0.0.0/40".into()],
             ..Written::default()
         };
         let Mistakes(mistakes) = check(&written).unwrap_err();
         let keys: Vec<_> = mistakes.iter().map(|line| line.split(':').next().unwrap()).collect();
-        let expected = ["name", "spool", "tables", "syslog", "commit_interval", "cluster_cidr"];
+        let expected =
+            ["name", "spool", "tables", "syslog", "commit_interval", "tail", "cluster_cidr"];
         assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn a_followed_file_may_say_its_format() {
+        let tail = vec!["/a/access.log".into(), "kong=/b/access.log".into()];
+        let config = check(&Written { tail, ..minimal() }).unwrap();
+        assert_eq!(
+            config.tail,
+            [
+                Tailed { format: LogFormat::IngressNginx, path: "/a/access.log".into() },
+                Tailed { format: LogFormat::Kong, path: "/b/access.log".into() },
+            ]
+        );
     }
 
     #[test]

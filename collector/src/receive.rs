@@ -23,6 +23,7 @@ use tables::{Origin, Quarantine};
 
 use crate::admit::Admission;
 use crate::batch::{Batch, Rows, Sender};
+use crate::format::Format;
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::shutdown::Shutdown;
@@ -37,6 +38,8 @@ pub struct Intake {
     pub admission: Admission,
     pub limits: Limits,
     pub ledger: Arc<Ledger>,
+    /// What is sent by syslog.
+    pub syslog_format: Format,
     /// Name of this collector.
     pub collector: String,
     /// Identity of this life of the collector, for senders that have none of their own.

@@ -92,6 +92,7 @@ pub async fn run(config: Config, requested: Shutdown) -> Result<(), RunError> {
             Arc::clone(&ledger),
         ),
         ledger: Arc::clone(&ledger),
+        syslog_format: config.syslog_format,
         collector: config.name.clone(),
         life: secret::life_id().map_err(RunError::Life)?,
         now_ns,
@@ -146,9 +147,9 @@ async fn open_doors(
     doors.spawn(named("syslog", receive::syslog::serve_udp(intake, syslog_udp, stop)));
     let (intake, stop) = own();
     doors.spawn(unfailing(receive::syslog::serve_tcp(intake, syslog_tcp, stop)));
-    for path in config.tail.clone() {
+    for tailed in config.tail.clone() {
         let (intake, stop) = own();
-        doors.spawn(unfailing(receive::file::follow(intake, path, stop)));
+        doors.spawn(unfailing(receive::file::follow(intake, tailed, stop)));
     }
     if let Some(watch) = watch {
         let (intake, stop) = own();

@@ -1,9 +1,11 @@
 //! Kubernetes objects to the fields of theirs that own addresses. Everything else stays behind.
 
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use tables::cluster;
+
+use crate::admit;
 
 /// Label that names the Service of a slice.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -102,9 +104,14 @@ impl From<Service> for Object {
             node_port: port.node_port,
         });
         let ingress = balancer.ingress.unwrap_or_default();
+        let is_proxy = |ingress: &&LoadBalancerIngress| ingress.ip_mode.as_deref() == Some("Proxy");
+        let proxies = ingress.iter().filter(is_proxy).filter_map(|ingress| ingress.ip.clone());
         let body = cluster::Service {
             service_type: spec.type_.unwrap_or_else(|| "ClusterIP".to_owned()),
+            headless: cluster_ips.iter().any(|ip| ip == "None"),
             cluster_ips: cluster_ips.into_iter().filter(|ip| ip != "None").collect(),
+            external_name: spec.external_name.filter(|name| admit::is_name(name)),
+            load_balancer_proxies: proxies.collect(),
             external_ips: spec.external_ips.unwrap_or_default(),
             load_balancer_ips: ingress.into_iter().filter_map(|ingress| ingress.ip).collect(),
             ports: ports.collect(),
@@ -235,7 +242,7 @@ mod tests {
                 "ports": [{"port": 80, "nodePort": 30080}]},
         }));
         let Body::Service(service) = object.body else { panic!() };
-        assert!(service.cluster_ips.is_empty());
+        assert!(service.cluster_ips.is_empty() && service.headless);
         assert_eq!(
             (service.ports[0].protocol.as_str(), service.ports[0].node_port),
             ("TCP", Some(30080))

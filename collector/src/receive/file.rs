@@ -6,14 +6,15 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Intake;
 use super::lines::Lines;
 use crate::batch::{Batch, Rows, Sender};
-use crate::format::LINE_BYTES_MAX;
+use crate::config::Tailed;
+use crate::format::{Format, LINE_BYTES_MAX};
 use crate::shutdown::Shutdown;
 
 const SOURCE: &str = "file";
@@ -28,12 +29,12 @@ const READ_BYTES: usize = 512 * 1024;
 const BATCH_LINES_MAX: usize = 2_048;
 
 /// Follows the file at this path, whichever file that is, until shutdown.
-pub async fn follow(intake: Arc<Intake>, path: PathBuf, shutdown: Shutdown) {
+pub async fn follow(intake: Arc<Intake>, tailed: Tailed, shutdown: Shutdown) {
     let mut tail: Option<Tail> = None;
     while !shutdown.is_requested() {
-        let progress = step(&intake, &path, &mut tail, &shutdown).await;
+        let progress = step(&intake, &tailed, &mut tail, &shutdown).await;
         let is_idle = progress.unwrap_or_else(|source| {
-            tracing::warn!(path = %path.display(), error = %source, "a log can't be read");
+            tracing::warn!(path = %tailed.path.display(), error = %source, "a log can't be read");
             tail = None;
             true
         });
@@ -49,6 +50,7 @@ pub async fn follow(intake: Arc<Intake>, path: PathBuf, shutdown: Shutdown) {
 /// One open file and how far it was stored.
 struct Tail {
     file: File,
+    format: Format,
     inode: u64,
     sender: Sender,
     position: u64,
@@ -58,12 +60,12 @@ struct Tail {
 /// Stores what is new. Returns whether there was nothing to do.
 async fn step(
     intake: &Intake,
-    path: &Path,
+    tailed: &Tailed,
     tail: &mut Option<Tail>,
     shutdown: &Shutdown,
 ) -> io::Result<bool> {
     let Some(open) = tail else {
-        *tail = Tail::open(intake, path)?;
+        *tail = Tail::open(intake, tailed)?;
         return Ok(tail.is_none());
     };
     if open.is_cut()? {
@@ -71,7 +73,7 @@ async fn step(
         return Ok(false);
     }
     let bytes = open.read()?;
-    let is_over = open.quiet_looks >= QUIET_LOOKS_MAX && open.is_replaced(path);
+    let is_over = open.quiet_looks >= QUIET_LOOKS_MAX && open.is_replaced(&tailed.path);
     let whole = whole_lines(&bytes, is_over);
     if whole > 0 {
         let batch = open.batch(intake, &bytes[..whole]);
@@ -92,7 +94,8 @@ async fn step(
 impl Tail {
     /// `None` while there is no file with a whole first line, which is what tells apart two files
     /// that got the same inode one after the other.
-    fn open(intake: &Intake, path: &Path) -> io::Result<Option<Self>> {
+    fn open(intake: &Intake, tailed: &Tailed) -> io::Result<Option<Self>> {
+        let path = &tailed.path;
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -111,7 +114,7 @@ impl Tail {
             boot_id: format!("{inode:x}-{}", &fingerprint[..16]),
         };
         let position = intake.spool.resumes_after(&sender).unwrap_or(0);
-        Ok(Some(Self { file, inode, sender, position, quiet_looks: 0 }))
+        Ok(Some(Self { file, format: tailed.format, inode, sender, position, quiet_looks: 0 }))
     }
 
     fn read(&mut self) -> io::Result<Vec<u8>> {
@@ -137,6 +140,7 @@ impl Tail {
         let mut taken = Lines {
             intake,
             receiver: SOURCE,
+            format: self.format,
             emitter_ip: None,
             origin: intake.origin(&self.sender, Some(sequence)),
             rows: Rows::default(),

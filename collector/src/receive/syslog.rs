@@ -146,12 +146,13 @@ fn batch<'a>(intake: &Intake, peer: SocketAddr, lines: impl Iterator<Item = &'a 
     let mut taken = Lines {
         intake,
         receiver: SOURCE,
+        format: intake.syslog_format,
         emitter_ip: Some(&sender.node),
         origin: intake.origin(&sender, None),
         rows: Rows::default(),
     };
     for line in lines.filter(|line| !line.is_empty()) {
-        taken.take_inside(line, syslog::message);
+        taken.take_inside(line, |line| syslog::message(line).map(str::as_bytes));
     }
     let rows = taken.rows;
     Batch { sender, sequence: None, rows }

@@ -49,6 +49,7 @@ impl House {
             admission: crate::admit::for_tests(),
             limits,
             ledger,
+            syslog_format: Format::default(),
             collector: "c0".into(),
             life: "life".into(),
             now_ns: || NOW_NS,

@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::*;
+use crate::format::Format;
 
 fn line(id: char) -> String {
     let id = id.to_string().repeat(32);
@@ -54,6 +55,10 @@ async fn syslog_lines_come_by_udp_and_by_either_framing_of_tcp() {
     assert!(!String::from_utf8_lossy(&spooled.unwrap()).contains("canary"));
 }
 
+fn tailed(path: &std::path::Path) -> crate::config::Tailed {
+    crate::config::Tailed { format: Format::IngressNginx, path: path.into() }
+}
+
 #[tokio::test]
 async fn a_followed_file_gives_each_line_once_over_rotation_and_restart() {
     let folder = tempfile::tempdir().unwrap();
@@ -65,8 +70,11 @@ async fn a_followed_file_gives_each_line_once_over_rotation_and_restart() {
     write(format!("{}\n{}\n{}", line('a'), line('b'), &line('c')[..40]));
 
     let mut house = House::with(folder, BYTES_IN_FLIGHT_MAX);
-    let following =
-        tokio::spawn(file::follow(Arc::clone(&house.intake), path.clone(), house.shutdown.clone()));
+    let following = tokio::spawn(file::follow(
+        Arc::clone(&house.intake),
+        tailed(&path),
+        house.shutdown.clone(),
+    ));
     assert_eq!(ids(&house.rows_when(2).await), ["a", "b"]);
     write(format!("{}\n", &line('c')[40..]));
     assert_eq!(ids(&house.rows_when(1).await), ["c"]);
@@ -75,7 +83,7 @@ async fn a_followed_file_gives_each_line_once_over_rotation_and_restart() {
 
     // A second follower knows from the spool alone where the first one stood.
     write(format!("{}\n", line('d')));
-    tokio::spawn(file::follow(Arc::clone(&house.intake), path.clone(), house.shutdown.clone()));
+    tokio::spawn(file::follow(Arc::clone(&house.intake), tailed(&path), house.shutdown.clone()));
     assert_eq!(ids(&house.rows_when(1).await), ["d"]);
     std::fs::rename(&path, path.with_extension("1")).unwrap();
     write(format!("{}\n", line('e')));
