@@ -29,8 +29,9 @@ pub struct ClockOffset {
     pub bound_ns: Option<i64>,
     /// How fast the offset grows, parts per billion.
     pub drift_ppb: Option<i64>,
-    /// Pairs of exchanges between the two nodes that it rests on; 0 when it was composed of the
-    /// offsets to other nodes.
+    /// How far the offset that agrees best with all other nodes is from what this pair alone says.
+    pub residual_ns: Option<i64>,
+    /// Messages between the two nodes that it rests on.
     pub samples: i64,
     /// The pairs contradict each other without a step of either clock: no offset is believed.
     pub quarantined: bool,

@@ -24,7 +24,11 @@ mod relay;
 mod rows;
 mod verdict;
 
+#[cfg(test)]
+mod seeded;
+
 pub mod schedule;
+pub mod skew;
 pub mod statistical;
 pub mod watermark;
 pub mod window;

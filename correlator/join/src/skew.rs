@@ -1,0 +1,200 @@
+//! How far the nodes' clocks are apart, with bounds that hold.
+//!
+//! Feed every message that is known exactly (both ends of one stream, kernel stamps) to
+//! [`Buckets::add`], solve once a window with [`Offsets::solve`], then ask [`Offsets::offset`]. No
+//! answer means that a comparison of the two nodes' times proves nothing: `AMBIG_SKEW_UNKNOWN`.
+//!
+//! A message from a to b arrives after it was sent, so with d = clock b - clock a it proves
+//! d <= received - sent; one from b to a proves d >= sent - received. Per second the third smallest
+//! of each is kept, so that two bad stamps do no harm. Between all upper and all lower limits of a
+//! pair lie the lines that d can be, whatever the delays were: [`corridor`] (the linear program of
+//! Moon, Skelly and Towsley, "Estimation and Removal of Clock Skew from Network Delay
+//! Measurements", INFOCOM 1999, with limits from both directions). [`network`] makes the pairs agree
+//! with each other and composes what no message measured.
+//!
+//! A clock that was set begins a new epoch and is another [`Clock`]; nothing of before counts. What
+//! contradicts itself within one epoch is quarantined and has no offset.
+//!
+//! **Feeding it.** A window's offsets must be a function of that window's read range alone. Buckets
+//! are whole seconds of the caller's `second` (the later event time of the pair's two rows), and
+//! they may be filled once for a run of windows: each window solves the seconds that lie inside its
+//! own row range. Clock samples must reach back [`epoch::SAMPLE_GAP_NS_MAX`] before that range, so
+//! that every moment in it has the same samples around it in a run of any length.
+
+mod bucket;
+mod corridor;
+mod epoch;
+mod network;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+pub use bucket::Buckets;
+pub use epoch::{ClockSample, Epochs, SAMPLE_GAP_NS_MAX};
+
+use bucket::Limits;
+use corridor::Corridor;
+use network::{Edge, Network};
+
+/// One node's clock between two settings of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Clock {
+    /// Index of the node among the names of all nodes, sorted.
+    pub node: u32,
+    /// From [`Epochs::at`].
+    pub epoch: u32,
+}
+
+/// One clock minus another: the truth is at most `bound_ns` from `offset_ns`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offset {
+    pub offset_ns: i64,
+    pub bound_ns: i64,
+}
+
+/// The offsets of all pairs of clocks that can be known from one window's messages.
+#[derive(Debug, Default)]
+pub struct Offsets {
+    /// Sorted; what follows names clocks by their index here.
+    clocks: Vec<Clock>,
+    /// Sorted by (a, b), a before b.
+    pairs: Vec<Pair>,
+    network: Network,
+}
+
+/// What the messages between two clocks say.
+#[derive(Debug)]
+struct Pair {
+    a: usize,
+    b: usize,
+    /// Messages of both directions.
+    samples: u64,
+    knowledge: Knowledge,
+}
+
+#[derive(Debug)]
+enum Knowledge {
+    Bounded(Corridor),
+    /// Too few messages in one of the directions.
+    OneSided,
+    Contradicted,
+}
+
+impl Offsets {
+    /// Solves from the messages counted in `seconds` (since the Unix epoch, half-open).
+    pub fn solve(buckets: &Buckets, seconds: Range<i64>) -> Self {
+        let mut limits = buckets.limits(&seconds);
+        limits.sort_unstable_by_key(|l| l.clocks);
+        let mut clocks: Vec<Clock> = limits.iter().flat_map(|l| [l.clocks.0, l.clocks.1]).collect();
+        clocks.sort_unstable();
+        clocks.dedup();
+        let pairs: Vec<Pair> = limits.iter().map(|l| Pair::new(l, &clocks)).collect();
+        let range = seconds.start * crate::SECOND..seconds.end * crate::SECOND;
+        let network = Network::solve(&range, &edges(&pairs), &doubtful(&pairs, clocks.len()));
+        Self { clocks, pairs, network }
+    }
+
+    /// Clock b minus clock a at the moment when clock a showed `at_ns`.
+    ///
+    /// None: not known, or the pair's messages contradict each other.
+    pub fn offset(&self, a: Clock, b: Clock, at_ns: i64) -> Option<Offset> {
+        if a == b {
+            return Some(Offset::default());
+        }
+        let from = self.clocks.binary_search(&a).ok()?;
+        let to = self.clocks.binary_search(&b).ok()?;
+        let is_contradicted = self
+            .pair(from.min(to), from.max(to))
+            .is_some_and(|p| matches!(p.knowledge, Knowledge::Contradicted));
+        if is_contradicted || a.node == b.node {
+            return None;
+        }
+        let (lowest, highest) = self.proven(from, to, at_ns)?;
+        Some(around(self.network.difference(from, to, at_ns), lowest, highest))
+    }
+
+    fn pair(&self, a: usize, b: usize) -> Option<&Pair> {
+        let at = self.pairs.binary_search_by_key(&(a, b), |p| (p.a, p.b)).ok()?;
+        Some(&self.pairs[at])
+    }
+
+    /// Limits of (clock `to` - clock `from`), composed along the tightest way between the two.
+    fn proven(&self, from: usize, to: usize, at_ns: i64) -> Option<(f64, f64)> {
+        let (mut lowest, mut highest) = (0.0, 0.0);
+        let (mut here, mut at_ns) = (from, at_ns);
+        // A way visits each clock once.
+        for _ in 0..self.clocks.len() {
+            if here == to {
+                break;
+            }
+            let next = self.network.step(here, to)?;
+            let (low, high) = self.measured(here, next, at_ns)?;
+            lowest += low;
+            highest += high;
+            at_ns += f64::midpoint(low, high) as i64;
+            here = next;
+        }
+        Some((lowest, highest))
+    }
+
+    /// Limits that the messages between the two clocks prove.
+    fn measured(&self, from: usize, to: usize, at_ns: i64) -> Option<(f64, f64)> {
+        let Knowledge::Bounded(corridor) = &self.pair(from.min(to), from.max(to))?.knowledge else {
+            return None;
+        };
+        if from < to {
+            return Some(corridor.limits(at_ns));
+        }
+        // A corridor is a function of its first clock's time; `at_ns` is the second's.
+        let (low, high) = corridor.limits(at_ns);
+        let (low, high) = corridor.limits(at_ns - f64::midpoint(low, high) as i64);
+        Some((-high, -low))
+    }
+}
+
+impl Pair {
+    fn new(limits: &Limits, clocks: &[Clock]) -> Self {
+        let index = |clock| clocks.partition_point(|c| *c < clock);
+        let knowledge = if limits.forward.is_empty() || limits.backward.is_empty() {
+            Knowledge::OneSided
+        } else {
+            Corridor::fit(&limits.forward, &limits.backward)
+                .map_or(Knowledge::Contradicted, Knowledge::Bounded)
+        };
+        let (a, b) = (index(limits.clocks.0), index(limits.clocks.1));
+        Self { a, b, samples: limits.samples, knowledge }
+    }
+}
+
+fn edges(pairs: &[Pair]) -> Vec<Edge<'_>> {
+    pairs
+        .iter()
+        .filter_map(|pair| match &pair.knowledge {
+            Knowledge::Bounded(corridor) => Some(Edge { a: pair.a, b: pair.b, corridor }),
+            Knowledge::OneSided | Knowledge::Contradicted => None,
+        })
+        .collect()
+}
+
+/// Clocks that are part of a contradiction: one of the two is not what it seems, so nothing is
+/// composed by way of either.
+fn doubtful(pairs: &[Pair], clocks: usize) -> Vec<bool> {
+    let mut doubtful = vec![false; clocks];
+    for pair in pairs.iter().filter(|p| matches!(p.knowledge, Knowledge::Contradicted)) {
+        doubtful[pair.a] = true;
+        doubtful[pair.b] = true;
+    }
+    doubtful
+}
+
+/// The offset that is as near `agreed` as the limits allow (in their middle where nothing was
+/// agreed), with the bound that they prove for it.
+fn around(agreed: Option<f64>, lowest: f64, highest: f64) -> Offset {
+    let middle = f64::midpoint(lowest, highest);
+    let offset = agreed.unwrap_or(middle).clamp(lowest, highest).round();
+    let bound = (highest - offset).max(offset - lowest).ceil();
+    Offset { offset_ns: offset as i64, bound_ns: bound as i64 }
+}

@@ -1,0 +1,184 @@
+//! When a node's wall clock was set: the boundaries of what its stamps may be compared with.
+//!
+//! A wall clock that is slewed runs with the boot clock, so their difference changes only when the
+//! wall clock is set (or the node boots). Between two samples it is not known when that happened,
+//! and stamps that either side of the step could have made belong to no epoch.
+
+use super::Clock;
+
+/// A moment without samples this near on both sides belongs to no epoch.
+pub const SAMPLE_GAP_NS_MAX: i64 = 60 * crate::SECOND;
+
+/// A sample reads two clocks one after the other and may be interrupted between them.
+const READING_NOISE_NS: i64 = 1_000_000;
+
+/// Differences of wall and boot clock further apart than this are of two boots or as good as that:
+/// stamps from between them can't be placed.
+const BOOT_NS: i64 = 15 * 60 * crate::SECOND;
+
+/// Both clocks of a node at one moment, from its heartbeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClockSample {
+    pub node: u32,
+    pub boot_ns: i64,
+    pub wall_ns: i64,
+}
+
+/// The epochs of every node.
+#[derive(Clone, Debug, Default)]
+pub struct Epochs {
+    nodes: Vec<Node>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Node {
+    /// Wall times of all samples, ascending.
+    sampled_ns: Vec<i64>,
+    /// In order: stamps in [from, to) may lie on either side; `to` is on the new epoch's clock.
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    from_ns: i64,
+    to_ns: i64,
+}
+
+impl Epochs {
+    /// `samples` in any order; nodes numbered from 0 to below `nodes`.
+    pub fn new(nodes: usize, samples: &[ClockSample]) -> Self {
+        let mut by_node: Vec<Vec<ClockSample>> = vec![Vec::new(); nodes];
+        for sample in samples {
+            by_node[sample.node as usize].push(*sample);
+        }
+        Self { nodes: by_node.into_iter().map(Node::new).collect() }
+    }
+
+    /// The clock that stamped `wall_ns` on a node; none when it was being set then, or when nobody
+    /// vouches for it.
+    pub fn at(&self, node: u32, wall_ns: i64) -> Option<Clock> {
+        let seen = self.nodes.get(node as usize)?;
+        let is_sampled = seen.is_sampled_around(wall_ns);
+        let is_doubtful = seen.steps.iter().any(|s| s.from_ns <= wall_ns && wall_ns < s.to_ns);
+        if !is_sampled || is_doubtful {
+            return None;
+        }
+        let steps_before = seen.steps.iter().filter(|s| s.to_ns <= wall_ns).count();
+        Some(Clock { node, epoch: steps_before as u32 })
+    }
+
+    /// From when on the clock's stamps are surely its own; none for the first epoch that is known.
+    pub fn start_ns(&self, clock: Clock) -> Option<i64> {
+        let before = (clock.epoch as usize).checked_sub(1)?;
+        self.nodes.get(clock.node as usize)?.steps.get(before).map(|s| s.to_ns)
+    }
+}
+
+impl Node {
+    fn new(mut samples: Vec<ClockSample>) -> Self {
+        samples.sort_unstable_by_key(|s| (s.ahead_ns(), s.boot_ns));
+        let mut boot = 0;
+        let mut ordered = Vec::with_capacity(samples.len());
+        for (i, sample) in samples.iter().enumerate() {
+            if i > 0 && sample.ahead_ns() - samples[i - 1].ahead_ns() > BOOT_NS {
+                boot += 1;
+            }
+            ordered.push((boot, sample.boot_ns, *sample));
+        }
+        ordered.sort_unstable();
+        let steps = ordered.windows(2).filter_map(|pair| {
+            let ((boot, _, old), (next_boot, _, new)) = (pair[0], pair[1]);
+            if boot == next_boot { step(&old, &new) } else { Some(restart(&old, &new)) }
+        });
+        let steps = steps.collect();
+        let mut sampled_ns: Vec<i64> = samples.iter().map(|s| s.wall_ns).collect();
+        sampled_ns.sort_unstable();
+        Self { sampled_ns, steps }
+    }
+
+    fn is_sampled_around(&self, wall_ns: i64) -> bool {
+        let after = self.sampled_ns.partition_point(|&s| s < wall_ns);
+        let to = self.sampled_ns.get(after);
+        let from = self.sampled_ns[..self.sampled_ns.partition_point(|&s| s <= wall_ns)].last();
+        let is_near = |s: &&i64| (**s - wall_ns).abs() <= SAMPLE_GAP_NS_MAX;
+        from.filter(is_near).is_some() && to.filter(is_near).is_some()
+    }
+}
+
+impl ClockSample {
+    fn ahead_ns(&self) -> i64 {
+        self.wall_ns.saturating_sub(self.boot_ns)
+    }
+}
+
+fn step(old: &ClockSample, new: &ClockSample) -> Option<Step> {
+    let jump_ns = new.ahead_ns() - old.ahead_ns();
+    let passed_ns = new.boot_ns - old.boot_ns;
+    (jump_ns.abs() > READING_NOISE_NS).then(|| Step {
+        from_ns: old.wall_ns + jump_ns.min(0),
+        to_ns: old.wall_ns + passed_ns + jump_ns.max(0),
+    })
+}
+
+fn restart(old: &ClockSample, new: &ClockSample) -> Step {
+    Step { from_ns: old.wall_ns.min(new.wall_ns), to_ns: old.wall_ns.max(new.wall_ns) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SECOND;
+
+    /// Samples as (boot, wall) seconds; expected epochs at wall seconds, -1 for none.
+    fn check(samples: &[(i64, i64)], expected: &[(i64, i64)]) {
+        let sample = |&(boot, wall): &(i64, i64)| ClockSample {
+            node: 0,
+            boot_ns: boot * SECOND,
+            wall_ns: wall * SECOND,
+        };
+        let mut samples: Vec<_> = samples.iter().map(sample).collect();
+        for _ in 0..samples.len() {
+            samples.rotate_left(1);
+            let epochs = Epochs::new(1, &samples);
+            for &(wall, epoch) in expected {
+                let found = epochs.at(0, wall * SECOND).map_or(-1, |c| i64::from(c.epoch));
+                assert_eq!(found, epoch, "at {wall} in {samples:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn clock_that_is_not_set_has_one_epoch() {
+        check(&[(0, 100), (10, 110), (20, 120)], &[(100, 0), (115, 0), (120, 0)]);
+    }
+
+    #[test]
+    fn clock_set_forward_begins_an_epoch_once_that_is_certain() {
+        check(
+            &[(0, 100), (10, 110), (20, 125), (30, 135)],
+            &[(109, 0), (110, -1), (124, -1), (125, 1), (135, 1)],
+        );
+    }
+
+    #[test]
+    fn stamps_that_a_clock_set_back_shows_twice_belong_to_no_epoch() {
+        check(
+            &[(0, 100), (10, 110), (20, 117), (30, 127), (40, 137)],
+            &[(106, 0), (107, -1), (119, -1), (120, 1), (130, 1)],
+        );
+    }
+
+    #[test]
+    fn node_that_boots_begins_an_epoch() {
+        check(
+            &[(5_000, 100_000), (5_010, 100_010), (5, 100_050), (15, 100_060)],
+            &[(100_005, 0), (100_020, -1), (100_055, 1)],
+        );
+    }
+
+    #[test]
+    fn moment_far_from_any_sample_belongs_to_no_epoch() {
+        check(&[(0, 100), (200, 300)], &[(101, -1), (299, -1)]);
+        check(&[(0, 100), (50, 150)], &[(99, -1), (101, 0), (151, -1)]);
+    }
+}
