@@ -62,6 +62,9 @@ pub struct Offsets {
     clocks: Vec<Clock>,
     /// Sorted by (a, b), a before b.
     pairs: Vec<Pair>,
+    /// Clocks that are part of a contradiction: one of its two is not what it seems. Nothing is
+    /// composed by way of them, and what was measured of them holds only while it was measured.
+    doubtful: Vec<bool>,
     network: Network,
 }
 
@@ -93,8 +96,9 @@ impl Offsets {
         clocks.dedup();
         let pairs: Vec<Pair> = limits.iter().map(|l| Pair::new(l, &clocks)).collect();
         let range = seconds.start * crate::SECOND..seconds.end * crate::SECOND;
-        let network = Network::solve(&range, &edges(&pairs), &doubtful(&pairs, clocks.len()));
-        Self { clocks, pairs, network }
+        let doubtful = doubtful(&pairs, clocks.len());
+        let network = Network::solve(&range, &edges(&pairs), &doubtful);
+        Self { clocks, pairs, doubtful, network }
     }
 
     /// Clock b minus clock a at the moment when clock a showed `at_ns`.
@@ -145,6 +149,10 @@ impl Offsets {
         let Knowledge::Bounded(corridor) = &self.pair(from.min(to), from.max(to))?.knowledge else {
             return None;
         };
+        let is_doubtful = self.doubtful[from] || self.doubtful[to];
+        if is_doubtful && !corridor.spans(at_ns) {
+            return None;
+        }
         if from < to {
             return Some(corridor.limits(at_ns));
         }
@@ -179,8 +187,6 @@ fn edges(pairs: &[Pair]) -> Vec<Edge<'_>> {
         .collect()
 }
 
-/// Clocks that are part of a contradiction: one of the two is not what it seems, so nothing is
-/// composed by way of either.
 fn doubtful(pairs: &[Pair], clocks: usize) -> Vec<bool> {
     let mut doubtful = vec![false; clocks];
     for pair in pairs.iter().filter(|p| matches!(p.knowledge, Knowledge::Contradicted)) {

@@ -19,7 +19,9 @@ const DRIFT_DOUBT_MAX: f64 = 2e-5;
 /// The offsets d that contradict nothing.
 #[derive(Debug)]
 pub(super) struct Corridor {
+    /// Middle of the times of all points, and how far the first and last are from it.
     origin_ns: i64,
+    reach_ns: i64,
     /// Points that d passes below, and points that -d passes below: (nanoseconds since the origin,
     /// nanoseconds), ascending. Corners of the hulls when the rate is constant, all otherwise.
     above: Vec<Point>,
@@ -45,17 +47,23 @@ impl Corridor {
         let first = above.iter().chain(below).map(|p| p.0).min()?;
         let last = above.iter().chain(below).map(|p| p.0).max()?;
         let origin_ns = first.midpoint(last);
+        let reach_ns = last - origin_ns;
         let near = |points: &[Limit]| -> Vec<Point> {
             points.iter().map(|&(x, y)| ((x - origin_ns) as f64, y as f64)).collect()
         };
         let (above_hull, below_hull) = (near(&hull(above)), near(&hull(below)));
         if let Some(rate) = constant_rate(&above_hull, &below_hull) {
-            return Some(Self { origin_ns, above: above_hull, below: below_hull, rate });
+            return Some(Self { origin_ns, reach_ns, above: above_hull, below: below_hull, rate });
         }
         let (above, below) = (near(above), near(below));
         let is_passable =
             above.iter().all(|a| below.iter().all(|b| a.1 + b.1 >= -RATE_MAX * (a.0 - b.0).abs()));
-        is_passable.then_some(Self { origin_ns, above, below, rate: Rate::Bounded })
+        is_passable.then_some(Self { origin_ns, reach_ns, above, below, rate: Rate::Bounded })
+    }
+
+    /// Whether the moment lies between the first and the last point.
+    pub(super) fn spans(&self, at_ns: i64) -> bool {
+        (at_ns - self.origin_ns).abs() <= self.reach_ns
     }
 
     /// Least and greatest d when the first clock shows `at_ns`.

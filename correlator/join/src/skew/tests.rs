@@ -262,12 +262,20 @@ fn jump_that_nobody_reported_puts_the_pair_in_quarantine() {
     let nodes = [(clock(0), honest), (clock(1), jumper), (clock(2), honest), (clock(3), honest)];
     let mut messages = talk(&mut random, nodes[0], nodes[1], delays, &RANGE, 500);
     // Seems sound, because it was measured before the jump only.
-    messages.extend(talk(&mut random, nodes[1], nodes[2], delays, &(0..20 * SECOND), 500));
+    for node in [nodes[2], nodes[3]] {
+        messages.extend(talk(&mut random, nodes[1], node, delays, &(0..20 * SECOND), 500));
+    }
     messages.extend(talk(&mut random, nodes[0], nodes[3], delays, &RANGE, 500));
     let offsets = solve(&messages);
     let at = 40 * SECOND;
-    assert_eq!(offsets.offset(clock(0), clock(1), at), None);
+    assert_eq!(
+        offsets.offset(clock(0), clock(1), at),
+        None,
+        "though by way of a third it is there"
+    );
     assert_eq!(offsets.offset(clock(0), clock(2), at), None, "by way of a doubtful clock");
+    assert_eq!(offsets.offset(clock(1), clock(2), at), None, "after its measurement ended");
+    assert!(offsets.offset(clock(1), clock(2), 10 * SECOND).is_some());
     assert!(offsets.offset(clock(0), clock(3), at).is_some());
 
     let epochs = Epochs::default();
@@ -283,7 +291,8 @@ fn jump_that_nobody_reported_puts_the_pair_in_quarantine() {
         [
             ("a", "b", true, false, 1_000),
             ("a", "d", false, true, 1_000),
-            ("b", "c", false, true, 1_000)
+            ("b", "c", false, true, 1_000),
+            ("b", "d", false, true, 1_000),
         ]
     );
     assert!(rows.iter().all(|r| r.win == 30 && r.stage == "F" && r.start_ns == window.start));
