@@ -1,0 +1,101 @@
+"""Sets of candidates: whether they hold the truth, how large they are, and whether the doubt was
+needed."""
+
+from __future__ import annotations
+
+import duckdb
+
+from .counting import one, ratio
+
+AT_SERVER = "(segment LIKE 'caller of %' OR segment LIKE 'log line of %')"
+"""Rows of these segments are about a server's exchange; all others about a client's."""
+
+
+def load(connection: duckdb.DuckDBPyConnection) -> None:
+    """Tables `doubt`, one row of `ambiguous` with the leg that it is about, and `candidate`."""
+    connection.execute(
+        f"""CREATE TABLE doubt AS
+        WITH about AS (
+            SELECT u.row, min(l.id) AS leg FROM undecided u JOIN leg l
+                ON l.client_start_ns = u.start_ns AND l.client_end_ns = u.end_ns
+            WHERE NOT {AT_SERVER} GROUP BY u.row
+            UNION ALL
+            SELECT u.row, min(l.id) AS leg FROM undecided u JOIN leg l
+                ON l.server_start_ns = u.start_ns AND l.server_end_ns = u.end_ns
+            WHERE {AT_SERVER} GROUP BY u.row
+        )
+        SELECT u.*, a.leg, coalesce(l.request, p.request) AS request,
+            segment[:strpos(segment, ' ') - 1] AS link,
+            CASE
+                WHEN segment LIKE 'relay in %' THEN up.peer
+                WHEN segment LIKE 'server of %' THEN l.server_end
+                WHEN segment LIKE 'log line of %' THEN r.request_id
+            END AS answer,
+            CASE
+                WHEN segment LIKE 'relay in %' THEN l.ids_seen
+                WHEN segment LIKE 'server of %' THEN l.both_seen
+                ELSE false
+            END AS decidable
+        FROM undecided u
+        LEFT JOIN about a USING (row)
+        LEFT JOIN leg l ON l.id = a.leg
+        LEFT JOIN leg up ON up.id = l.parent_id
+        LEFT JOIN request r ON r.request = l.request
+        LEFT JOIN (
+            SELECT path.path_id, any_value(t.request) AS request
+            FROM told_path t JOIN path USING (path) GROUP BY path.path_id
+        ) p ON p.path_id = u.path_id;
+
+        -- One call that several paths may own has a row in each, with the same candidates.
+        CREATE TABLE candidate AS
+        WITH listed AS (
+            SELECT row, leg, request, link, reason, answer, unnest(candidates) AS c FROM doubt
+            QUALIFY leg IS NULL OR row_number() OVER (PARTITION BY leg, segment ORDER BY row) = 1
+        )
+        SELECT l.* EXCLUDE (c), c.p AS p, c.evidence AS evidence,
+            coalesce(list_contains(string_split_regex(c.what, '[ ()]+'), l.answer), false)
+                OR coalesce(of.request = l.request, false) AS is_true
+        FROM listed l
+        LEFT JOIN (
+            SELECT path.path_id, t.request FROM told_path t JOIN path USING (path)
+        ) of ON of.path_id = l.c.path_id"""
+    )
+
+
+def counts(connection: duckdb.DuckDBPyConnection) -> dict:
+    """A row whose reason is that something is missing does not claim that the truth is among its
+    candidates, so its hits are counted apart."""
+    sets = one(
+        connection,
+        """SELECT count(*) FILTER (claims) AS sets,
+            count(*) FILTER (claims AND hit) AS hits,
+            avg(size) FILTER (claims) AS mean_size,
+            count(*) FILTER (NOT claims) AS doubted,
+            count(*) FILTER (NOT claims AND hit) AS doubted_hits
+        FROM (
+            SELECT row, reason LIKE 'AMBIG_%' AS claims, bool_or(is_true) AS hit,
+                count(*) AS size
+            FROM candidate GROUP BY row, reason
+        )""",
+    )
+    needless = one(
+        connection,
+        """SELECT count(DISTINCT leg) FILTER (len(candidates) > 0) AS legs,
+            count(DISTINCT leg) FILTER (len(candidates) > 0 AND decidable) AS decidable,
+            count(*) AS rows, count(*) FILTER (leg IS NULL) AS unidentified
+        FROM doubt""",
+    )
+    reasons = connection.execute("SELECT reason, count(*) FROM doubt GROUP BY 1 ORDER BY 1")
+    return {
+        "ambiguity": {
+            "rows": needless["rows"],
+            "unidentified": needless["unidentified"],
+            "sets": sets["sets"],
+            "hit_rate": ratio(sets["hits"], sets["sets"]),
+            "mean_size": ratio(sets["mean_size"], 1),
+            "doubted": sets["doubted"],
+            "doubted_hit_rate": ratio(sets["doubted_hits"], sets["doubted"]),
+            "unnecessary": ratio(needless["decidable"], needless["legs"]),
+            "reasons": dict(reasons.fetchall()),
+        }
+    }

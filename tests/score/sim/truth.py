@@ -1,0 +1,84 @@
+"""What really happened: tables `request` and `leg`, one row a call, as `tests/sim/README.md` says.
+
+Beside true times a leg has the times that the observers stamped with clocks of their own, for these
+are what identifies a row of the product. An end that was not recorded has its stamps all the same.
+
+Texts that are only compared are kept as hashes of 64 bits on both sides: one false match is to be
+expected in some thousand billion billion comparisons, and a million requests fit into memory.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+
+MISSING = {
+    "no_coverage": "MISSING_NO_COVERAGE",
+    "lost": "MISSING_LOST_EVENTS",
+    "late": "MISSING_LATE",
+}
+"""What the product calls the truth's words for why evidence lacks."""
+
+
+class Incomplete(Exception):
+    """The truth leaves requests out, so that a hop that is not found may well have been."""
+
+    def __init__(self, every: int):
+        super().__init__(f"the truth tells of one request in {every} only")
+
+
+def load(connection: duckdb.DuckDBPyConnection, truth: Path) -> None:
+    described = json.loads((truth / "run.json").read_text())
+    if described.get("truth_every", 1) != 1:
+        raise Incomplete(described["truth_every"])
+    reason = " ".join(f"WHEN '{word}' THEN '{code}'" for word, code in MISSING.items())
+    connection.execute(
+        f"""CREATE TABLE request AS
+        SELECT request, request_id, full_coverage
+        FROM read_parquet('{truth / "requests.parquet"}');
+
+        CREATE TABLE leg AS
+        WITH numbered AS (
+            SELECT row_number() OVER () AS id, *
+            FROM read_parquet('{truth / "legs.parquet"}')
+        )
+        SELECT l.id, l.request, l.leg, l.call, l.attempt, l.kind,
+            p.id AS parent_id, l.parent_leg,
+            {text("l.client_pod_uid")} AS client_pod, {text("l.client_node")} AS client_node,
+            {text("l.server_pod_uid")} AS server_pod, {text("l.server_node")} AS server_node,
+            {text("l.service")} AS service,
+            {end("l.client")} AS client, {end("l.requested")} AS requested,
+            {end("l.server")} AS server,
+            hash({tuple_of("l.client", "l.requested")}) AS original,
+            hash({tuple_of("l.server", "l.peer")}) AS reply,
+            concat(l.peer_ip, ':', l.peer_port) AS peer,
+            concat(l.server_ip, ':', l.server_port) AS server_end,
+            l.client_start_ns, l.client_end_ns, l.client_start_alt_ns,
+            l.server_start_ns, l.server_end_ns, l.server_start_alt_ns,
+            l.client_exchange = 'seen' AND l.server_exchange = 'seen' AS both_seen,
+            -- The chain of ids from the call up to the request that caused it.
+            coalesce(l.server_span = 'seen' AND l.client_span = 'seen' AND p.server_span = 'seen',
+                false) AS ids_seen,
+            CASE l.missing {reason} END AS missing
+        FROM numbered l LEFT JOIN (SELECT id, request, leg, server_span FROM numbered) p
+            ON p.request = l.request AND p.leg = l.parent_leg"""
+    )
+
+
+def text(column: str) -> str:
+    """SQL of a text for comparison; null stays null."""
+    return f"CASE WHEN {column} IS NOT NULL THEN hash({column}) END"
+
+
+def end(of: str) -> str:
+    """SQL of an address and port for comparison; null where either is not known."""
+    ip, port = f"{of}_ip", f"{of}_port"
+    return f"CASE WHEN {ip} IS NOT NULL AND {port} IS NOT NULL THEN hash({ip}, {port}::BIGINT) END"
+
+
+def tuple_of(source: str, destination: str) -> str:
+    """SQL of a tuple as the product writes it: `ip:port->ip:port`."""
+    first, last = (f"{of}_ip, ':', {of}_port" for of in (source, destination))
+    return f"concat({first}, '->', {last})"
