@@ -1,6 +1,6 @@
 # The front door. `make demo` and `make test` do all their own set-up; run them as root on Debian 12
 # with Rust, Go, Python, Node and Java toolchains.
-.PHONY: help setup build demo test lab score score-relay lint
+.PHONY: help setup build demo test lab score score-relay score-sim lint
 
 # Asked when it is used: before the set-up there is none.
 in_tests = python=$$(tests/parts/setup.sh --print-env | sed -n 's/^THROUGHLINE_PYTHON=//p') && cd tests && "$$python"
@@ -11,6 +11,7 @@ help:
 	@echo "make lab     the cluster with the product, until Ctrl-C (MODE=nftables, UNTRACED=1)"
 	@echo "make score   the scorer's lines of the last runs again"
 	@echo "make score-relay  the statistical relay on DATA=<folder of *.spans.csv.gz> [COMPRESS=N]"
+	@echo "make score-sim  simulated runs against their truth and the bars (SIZE=small, SEED=1, KEEP=1)"
 	@echo "make build   the binaries and kernel programs, in target/debug"
 	@echo "make lint    formatting, and the bans of the pure crates"
 
@@ -36,6 +37,10 @@ score:
 score-relay:
 	@cargo build --quiet --release -p throughline-score-relay
 	@"$${CARGO_TARGET_DIR:-target}"/release/score-relay "$(DATA)" --compress $(or $(COMPRESS),1)
+
+score-sim: setup
+	@cargo build $(if $(filter small,$(SIZE)),,--release) --bins -p throughline -p throughline-sim
+	@$(in_tests) -m score.sim.run --size $(or $(SIZE),full) $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep)
 
 lint:
 	@cargo fmt --all -- --check

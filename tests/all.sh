@@ -49,7 +49,7 @@ step "formatting and bans" make --no-print-directory lint
 step "build" cargo build --workspace --bins || finish
 step "cargo tests" cargo test --workspace
 step "kernel programs on live traffic" "$python" agent/tests/live.py
-step "scorer by itself" in_tests -m unittest discover -t . -s score/unit
+step "scorer by itself" in_tests -m unittest discover -t . -s score
 step "lab by itself" in_tests -m unittest discover -t . -s lab/checks
 # Another engine than ours and DuckDB reads every table once; 0 leaves it out where it is not cached.
 export THROUGHLINE_SPARK=${THROUGHLINE_SPARK:-1}

@@ -91,6 +91,7 @@ def counts(connection: duckdb.DuckDBPyConnection) -> dict:
             "rows": needless["rows"],
             "unidentified": needless["unidentified"],
             "sets": sets["sets"],
+            "hits": sets["hits"],
             "hit_rate": ratio(sets["hits"], sets["sets"]),
             "mean_size": ratio(sets["mean_size"], 1),
             "doubted": sets["doubted"],

@@ -1,0 +1,92 @@
+"""The bars, and whether figures meet them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bar:
+    name: str
+    wrong_max: float
+    """Wrong commits over all requests, of any evidence class."""
+    full_coverage_min: float = 0.0
+    """Requests that are told completely and truly, of those of which everything was seen."""
+    hit_rate_min: float = 0.0
+    """Ambiguous sets that hold the truth."""
+    ece_max: float | None = None
+    """Calibration error of statistical links; there must be some."""
+    requests_min: int = 0
+    """How many requests all settings of this bar must have simulated at full size."""
+
+
+EXACT = Bar("exact", wrong_max=1e-5)
+IDS = Bar("ids present", wrong_max=1e-5, full_coverage_min=1.0, requests_min=1_000_000)
+TUPLES = Bar("ids stripped", wrong_max=1e-5, full_coverage_min=0.999)
+STATISTICAL = Bar("statistical", wrong_max=1e-3, hit_rate_min=0.999, ece_max=0.02)
+
+
+@dataclass
+class Tally:
+    """Counts of several runs together, as far as a bar asks for them."""
+
+    requests: int = 0
+    wrong: int = 0
+    full_coverage: int = 0
+    full_coverage_correct: int = 0
+    sets: int = 0
+    hits: int = 0
+    samples: int = 0
+    """Answers of the statistical stage."""
+    calibration_error: float = 0.0
+    """Sum over these samples; of several runs, never less than that of all their samples at once."""
+
+    def add(self, figures: dict) -> None:
+        self.requests += figures["requests"]
+        self.wrong += figures["wrong_commits"]
+        self.full_coverage += figures["full_coverage"]
+        self.full_coverage_correct += figures["full_coverage_correct"]
+        self.sets += figures["ambiguity"]["sets"]
+        self.hits += figures["ambiguity"]["hits"]
+        statistical = figures["calibration"].get("statistical")
+        if statistical:
+            self.samples += statistical["n"]
+            self.calibration_error += statistical["n"] * statistical["ece"]
+
+
+def below(bar: Bar, tally: Tally) -> list[str]:
+    """What the tally misses of the bar, a remark each."""
+    remarks = []
+    if tally.requests == 0:
+        return ["no request was simulated"]
+    if tally.wrong > bar.wrong_max * tally.requests:
+        rate = tally.wrong / tally.requests
+        remarks.append(
+            f"{tally.wrong} wrong commits in {tally.requests} requests"
+            f" ({rate:.2g}, bar {bar.wrong_max:g})"
+        )
+    if bar.full_coverage_min and not tally.full_coverage:
+        remarks.append("no request was seen whole")
+    elif tally.full_coverage_correct < bar.full_coverage_min * tally.full_coverage:
+        open_ = tally.full_coverage - tally.full_coverage_correct
+        remarks.append(
+            f"{open_} of {tally.full_coverage} requests that were seen whole are not told"
+            f" completely and truly (bar {bar.full_coverage_min:.1%})"
+        )
+    if tally.hits < bar.hit_rate_min * tally.sets:
+        remarks.append(
+            f"{tally.sets - tally.hits} of {tally.sets} ambiguous sets lack the truth"
+            f" (bar {bar.hit_rate_min:.1%})"
+        )
+    if bar.ece_max is not None:
+        remarks += uncalibrated(bar.ece_max, tally)
+    return remarks
+
+
+def uncalibrated(ece_max: float, tally: Tally) -> list[str]:
+    if not tally.samples:
+        return ["no link was statistical"]
+    ece = tally.calibration_error / tally.samples
+    if ece > ece_max:
+        return [f"calibration error {ece:.3g} of {tally.samples} statistical links (bar {ece_max})"]
+    return []
