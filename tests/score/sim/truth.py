@@ -1,5 +1,8 @@
 """What really happened: tables `request` and `leg`, one row a call, as `tests/sim/README.md` says.
 
+A request has *full coverage* when all that its sockets and proxies tell was recorded in time, and
+*full evidence* when the same is true of its spans.
+
 Beside true times a leg has the times that the observers stamped with clocks of their own, for these
 are what identifies a row of the product. An end that was not recorded has its stamps all the same.
 
@@ -22,6 +25,10 @@ MISSING = {
 """What the product calls the truth's words for why evidence lacks."""
 
 
+THERE = "('seen', 'off', 'none')"
+"""What may become of a span that is not missed: also that there never was one."""
+
+
 class Incomplete(Exception):
     """The truth leaves requests out, so that a hop that is not found may well have been."""
 
@@ -36,8 +43,14 @@ def load(connection: duckdb.DuckDBPyConnection, truth: Path) -> None:
     reason = " ".join(f"WHEN '{word}' THEN '{code}'" for word, code in MISSING.items())
     connection.execute(
         f"""CREATE TABLE request AS
-        SELECT request, request_id, full_coverage
-        FROM read_parquet('{truth / "requests.parquet"}');
+        SELECT r.request, r.request_id, r.full_coverage,
+            r.full_coverage AND l.spans_seen AS full_evidence
+        FROM read_parquet('{truth / "requests.parquet"}') r
+        JOIN (
+            SELECT request, bool_and(client_span IN {THERE} AND server_span IN {THERE})
+                AS spans_seen
+            FROM read_parquet('{truth / "legs.parquet"}') GROUP BY request
+        ) l USING (request);
 
         CREATE TABLE leg AS
         WITH numbered AS (

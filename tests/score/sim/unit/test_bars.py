@@ -8,7 +8,8 @@ from score.sim import bars
 def figures(**changed) -> dict:
     known = {
         "requests": 100_000, "wrong_commits": 0, "full_coverage": 1000,
-        "full_coverage_correct": 1000, "ambiguity": {"sets": 1000, "hits": 1000},
+        "full_coverage_correct": 1000, "full_evidence": 900, "full_evidence_correct": 900,
+        "ambiguity": {"sets": 1000, "hits": 1000},
         "calibration": {"statistical": {"n": 500, "ece": 0.01}},
     }  # fmt: skip
     return known | changed
@@ -36,14 +37,15 @@ class Bars(unittest.TestCase):
         self.check(bars.STATISTICAL, ["101 wrong"], figures(wrong_commits=101))
 
     def test_with_ids_every_request_that_was_seen_whole_must_be_told(self):
-        short = figures(full_coverage_correct=999)
-        self.check(bars.IDS, ["1 of 1000 requests"], short)
+        short = figures(full_coverage_correct=999, full_evidence_correct=899)
+        self.check(bars.IDS, ["1 of 900 requests"], short)
+        self.check(bars.IDS, [], figures(full_coverage_correct=999))
         self.check(bars.TUPLES, [], short)
         self.check(bars.TUPLES, ["2 of 1000"], figures(full_coverage_correct=998))
         self.check(bars.EXACT, [], figures(full_coverage_correct=0))
 
     def test_bar_that_nothing_was_measured_for_is_missed(self):
-        nothing = figures(full_coverage=0, full_coverage_correct=0)
+        nothing = figures(full_evidence=0, full_evidence_correct=0)
         self.check(bars.IDS, ["no request was seen whole"], nothing)
         self.check(bars.STATISTICAL, ["no link was statistical"], figures(calibration={}))
         self.check(bars.EXACT, ["no request was simulated"])

@@ -149,6 +149,14 @@ class Commits(unittest.TestCase):
                 run.hop(0, 3)[column] = value
                 self.check(run, {fault: 1})
 
+    def test_evidence_is_full_only_with_the_spans_that_were_made(self):
+        run = two_requests()
+        run.legs[3]["server_span"], run.legs[7]["server_span"] = "lost", "off"
+        run.without(0, 3)
+        figures = self.check(run, {})
+        self.assertEqual((figures["full_evidence"], figures["full_evidence_rate"]), (1, 1))
+        self.assertEqual((figures["full_coverage"], figures["full_coverage_rate"]), (2, 0.5))
+
     def test_attempts_told_the_other_way_round_are_not_the_whole_path(self):
         run = two_requests()
         run.hop(0, 1)["attempt"], run.hop(0, 2)["attempt"] = 2, 1
