@@ -1,6 +1,6 @@
 # The front door. `make demo` and `make test` do all their own set-up; run them as root on Debian 12
 # with Rust, Go, Python, Node and Java toolchains.
-.PHONY: help setup build demo test lab score score-relay score-sim lint
+.PHONY: help setup build demo test lab score score-relay score-sim lint scenarios
 
 # Asked when it is used: before the set-up there is none.
 in_tests = python=$$(tests/parts/setup.sh --print-env | sed -n 's/^THROUGHLINE_PYTHON=//p') && cd tests && "$$python"
@@ -13,6 +13,7 @@ help:
 	@echo "make score-relay  the statistical relay on DATA=<folder of *.spans.csv.gz> [COMPRESS=N]"
 	@echo "make score-sim  simulated runs against their truth and the bars (SIZE=small, SEED=1, KEEP=1)"
 	@echo "make build   the binaries and kernel programs, in target/debug"
+	@echo "make scenarios  the hard cases of correlation, each a transcript; the last line is passed/all"
 	@echo "make lint    formatting, and the bans of the pure crates"
 
 setup:
@@ -46,3 +47,7 @@ lint:
 	@cargo fmt --all -- --check
 	@cargo clippy --all-targets -p throughline-join -p throughline-tables -p throughline-wire \
 		-p throughline-agent-ebpf -p throughline-tests -p throughline-score-relay -- -D warnings
+
+scenarios:
+	@cargo build --quiet -p throughline-scenario
+	@target/debug/scenarios

@@ -112,6 +112,13 @@ const RULES: &[Rule] = &[
         never_names: &["datafusion", "deltalake", "object_store"],
     },
     Rule {
+        package: "throughline-scenario",
+        folder: "tests/scenario",
+        may_name: &["throughline-collector", "throughline-join", "throughline-tables"],
+        never_contains: &["aya*", "datafusion*"],
+        never_names: &["deltalake", "kube", "tokio"],
+    },
+    Rule {
         package: "throughline-score-relay",
         folder: "tests/relay",
         may_name: &["throughline-join"],
