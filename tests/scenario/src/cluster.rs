@@ -93,23 +93,27 @@ pub(crate) fn service(world: &mut World, words: &Words<'_>) -> anyhow::Result<()
     object(world, "service", name, "snapshot", T0_NS - BEFORE_NS, &body)
 }
 
-/// `endpoints SERVICE PORT POD... [at=T]`: all of them from then on. `POD!` is terminating and
+/// `endpoints SERVICE PORT POD... [at=T] [second]`: all of them from then on, by their first or
+/// second addresses. `POD!` is terminating and
 /// still serving.
 pub(crate) fn endpoints(world: &mut World, words: &Words<'_>) -> anyhow::Result<()> {
     let (service, port) = (words.at(1)?, words.at(2)?);
     let at_ns = words.moment("at")?;
+    // A slice holds addresses of one family; the second address of a pod is of the other.
+    let family = usize::from(words.has("second"));
     let mut body = cluster::EndpointSlice {
         service_name: Some(service.into()),
         ports: vec![port.parse()?],
         created_at_ns: Some(T0_NS - BEFORE_NS),
         ..cluster::EndpointSlice::default()
     };
-    for word in words.rest(3) {
+    for word in words.rest(3).iter().filter(|word| **word != "second") {
         let name = word.trim_end_matches('!');
         let pod = world.pods.get(name).with_context(|| format!("no pod {name}"))?;
         let is_terminating = word.ends_with('!');
+        let ip = pod.body.ips.get(family).with_context(|| format!("{name} has one address"))?;
         body.endpoints.push(cluster::Endpoint {
-            ip: pod.ip.clone(),
+            ip: ip.clone(),
             ready: !is_terminating,
             serving: true,
             terminating: is_terminating,
@@ -118,7 +122,7 @@ pub(crate) fn endpoints(world: &mut World, words: &Words<'_>) -> anyhow::Result<
         });
     }
     let change = if at_ns.is_some() { "modified" } else { "snapshot" };
-    let name = format!("{service}-slice");
+    let name = format!("{service}-slice-{family}");
     object(world, "endpointslice", &name, change, at_ns.unwrap_or(T0_NS - BEFORE_NS), &body)
 }
 

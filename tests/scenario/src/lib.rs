@@ -49,7 +49,15 @@ pub fn transcripts(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 pub fn run(path: &Path) -> anyhow::Result<Outcome> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read {}", path.display()))?;
-    play::play(&text).with_context(|| format!("failed to play {}", path.display()))
+    play(&text).with_context(|| format!("failed to play {}", path.display()))
+}
+
+/// Plays a transcript's text.
+///
+/// # Errors
+/// When it can't be read as a transcript.
+pub fn play(text: &str) -> anyhow::Result<Outcome> {
+    play::play(text)
 }
 
 /// The folder of the transcripts beside this package.
