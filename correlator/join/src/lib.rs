@@ -27,6 +27,7 @@ mod verdict;
 #[cfg(test)]
 mod seeded;
 
+pub mod assignment;
 pub mod calibration;
 pub mod schedule;
 pub mod skew;
