@@ -13,7 +13,7 @@ pub struct Hop {
     /// `P`, `R` or `F`.
     pub stage: String,
     pub revision: i32,
-    /// `provisional` or `final`.
+    /// One of [`crate::finality`].
     pub finality: String,
     /// 32 hex digits.
     pub path_id: String,

@@ -14,6 +14,7 @@ pub mod clock_offset;
 pub mod cluster;
 pub mod data_quality;
 pub mod edge_minute;
+pub mod finality;
 pub mod hop;
 pub mod path;
 pub mod request_id;
