@@ -4,30 +4,52 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// An IPv4 or IPv6 address, or the keyed token that stands for one outside the cluster.
+///
+/// IPv4 is mapped into IPv6. Tokens lie in the discard-only prefix `100::/64` (RFC 6666), from
+/// which nothing is ever sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Address {
-    Ip(Ipv6Addr),
-    Token(u64),
-}
+pub(crate) struct Address(u128);
+
+const TOKENS: u128 = 0x0100 << 112;
 
 impl Address {
+    /// No address: what a column holds where there is none.
+    pub(crate) const NONE: Self = Self(0);
+
     /// Reads `10.0.0.1`, `fd00::1`, `::ffff:10.0.0.1` (the same as the first) or `ext-<16 hex>`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Some(token) = text.strip_prefix("ext-") {
-            return u64::from_str_radix(token, 16).ok().map(Self::Token);
+            return u64::from_str_radix(token, 16).ok().map(|t| Self(TOKENS | u128::from(t)));
         }
         Some(match text.parse().ok()? {
-            IpAddr::V4(v4) => Self::Ip(v4.to_ipv6_mapped()),
-            IpAddr::V6(v6) => Self::Ip(v6),
+            IpAddr::V4(v4) => Self(v4.to_ipv6_mapped().to_bits()),
+            IpAddr::V6(v6) => Self(v6.to_bits()),
         })
+    }
+
+    /// The token, where this stands for an address outside the cluster.
+    pub(crate) fn token(self) -> Option<u64> {
+        (self.0 >> 64 == TOKENS >> 64).then_some(self.0 as u64)
+    }
+
+    pub(crate) fn is_some(self) -> bool {
+        self != Self::NONE
+    }
+
+    pub(crate) fn hash(self) -> u64 {
+        (self.0 as u64).wrapping_mul(MIX) ^ ((self.0 >> 64) as u64)
     }
 }
 
+/// An odd constant that spreads low bits over a word (2^64 divided by the golden ratio; Knuth, The
+/// Art of Computer Programming 3, 6.4).
+pub(crate) const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(ip) => ip.to_canonical().fmt(f),
-            Self::Token(token) => write!(f, "ext-{token:016x}"),
+        match self.token() {
+            Some(token) => write!(f, "ext-{token:016x}"),
+            None => Ipv6Addr::from_bits(self.0).to_canonical().fmt(f),
         }
     }
 }
@@ -51,9 +73,8 @@ impl Range {
     }
 
     pub(crate) fn contains(self, address: Address) -> bool {
-        let Address::Ip(ip) = address else { return false };
-        let differing = (ip.to_bits() ^ self.first).leading_zeros();
-        differing >= self.bits
+        let differing = (address.0 ^ self.first).leading_zeros();
+        address.token().is_none() && differing >= self.bits
     }
 }
 
@@ -70,11 +91,19 @@ impl End {
     }
 }
 
+impl End {
+    pub(crate) fn hash(self) -> u64 {
+        (self.ip.hash() ^ u64::from(self.port)).wrapping_mul(MIX)
+    }
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.ip {
-            Address::Ip(ip) if ip.to_ipv4_mapped().is_none() => write!(f, "[{ip}]:{}", self.port),
-            _ => write!(f, "{}:{}", self.ip, self.port),
+        let is_v4 = Ipv6Addr::from_bits(self.ip.0).to_ipv4_mapped().is_some();
+        if is_v4 || self.ip.token().is_some() {
+            write!(f, "{}:{}", self.ip, self.port)
+        } else {
+            write!(f, "[{}]:{}", self.ip, self.port)
         }
     }
 }

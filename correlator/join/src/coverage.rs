@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::columns::Heartbeat;
+use crate::names::Name;
 use crate::reason::Reason;
 
 /// Intervals this near each other touch. They do so on the agent's boot clock; each batch takes
@@ -9,7 +11,7 @@ use crate::reason::Reason;
 /// wall clock was slewed meanwhile (at most 500 ppm: 1 ms in 2 s).
 const SEAM_NS: i64 = 1_000_000;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Interval {
     from_ns: i64,
     to_ns: i64,
@@ -19,19 +21,18 @@ struct Interval {
 /// What one node's agent can vouch for.
 #[derive(Debug, Default)]
 pub(crate) struct Coverage {
-    agents: BTreeMap<String, Vec<Interval>>,
+    agents: BTreeMap<Name, Vec<Interval>>,
 }
 
 impl Coverage {
-    /// `heartbeats` sorted by source and node, then time.
-    pub(crate) fn new(heartbeats: &[&tables::Heartbeat]) -> Self {
-        let mut agents: BTreeMap<String, Vec<Interval>> = BTreeMap::new();
-        for h in heartbeats.iter().filter(|h| h.source == "agent") {
-            agents.entry(h.node.clone()).or_default().push(Interval {
-                from_ns: h.covered_from_ns,
-                to_ns: h.covered_to_ns,
-                lost: h.lost_kernel > 0 || h.lost_user > 0,
-            });
+    pub(crate) fn new<'a>(heartbeats: impl Iterator<Item = &'a Heartbeat>) -> Self {
+        let mut agents: BTreeMap<Name, Vec<Interval>> = BTreeMap::new();
+        for h in heartbeats.filter(|h| h.is_agent) {
+            let (from_ns, to_ns) = (h.covered_from_ns, h.covered_to_ns);
+            agents.entry(h.node).or_default().push(Interval { from_ns, to_ns, lost: h.lost });
+        }
+        for intervals in agents.values_mut() {
+            intervals.sort_unstable();
         }
         Self { agents }
     }
@@ -40,8 +41,9 @@ impl Coverage {
     ///
     /// # Errors
     /// The reason why something may be missing.
-    pub(crate) fn whole(&self, node: &str, from_ns: i64, to_ns: i64) -> Result<(), Reason> {
-        let Some(intervals) = self.agents.get(node) else { return Err(Reason::MissingNoCoverage) };
+    pub(crate) fn whole(&self, node: Option<Name>, from_ns: i64, to_ns: i64) -> Result<(), Reason> {
+        let intervals = node.and_then(|node| self.agents.get(&node));
+        let Some(intervals) = intervals else { return Err(Reason::MissingNoCoverage) };
         let lost = intervals.iter().any(|i| i.lost && i.from_ns <= to_ns && from_ns <= i.to_ns);
         let mut covered_to = from_ns;
         for i in intervals {
@@ -66,22 +68,23 @@ impl Coverage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::Names;
 
-    fn heartbeat(from: i64, to: i64, lost: i64) -> tables::Heartbeat {
-        tables::Heartbeat {
-            source: "agent".into(),
-            node: "n".into(),
-            covered_from_ns: from,
-            covered_to_ns: to,
-            lost_kernel: lost,
-            ..Default::default()
-        }
-    }
-
+    /// Heartbeats as (from, to, lost).
     fn check(rows: &[(i64, i64, i64)], from: i64, to: i64, expected: Result<(), Reason>) {
-        let rows: Vec<_> = rows.iter().map(|r| heartbeat(r.0, r.1, r.2)).collect();
-        let coverage = Coverage::new(&rows.iter().collect::<Vec<_>>());
-        assert_eq!(coverage.whole("n", from, to), expected, "{rows:?} {from}..{to}");
+        let node = Names::default().name("n");
+        let heartbeat = |&(covered_from_ns, covered_to_ns, lost): &(i64, i64, i64)| Heartbeat {
+            covered_from_ns,
+            covered_to_ns,
+            event_ns: covered_to_ns,
+            clock_epoch_ns: 0,
+            lost: lost > 0,
+            is_agent: true,
+            node,
+        };
+        let heartbeats: Vec<_> = rows.iter().map(heartbeat).collect();
+        let coverage = Coverage::new(heartbeats.iter());
+        assert_eq!(coverage.whole(Some(node), from, to), expected, "{rows:?} {from}..{to}");
     }
 
     #[test]

@@ -11,17 +11,23 @@
 //! containment.
 
 mod address;
+mod columns;
 mod confidence;
 mod coverage;
+mod id;
 mod interval;
 mod link;
 mod matching;
-mod observation;
+mod names;
 mod ownership;
 mod path;
 mod reason;
 mod relay;
 mod rows;
+mod run;
+mod sight;
+mod slab;
+mod slabs;
 mod verdict;
 
 #[cfg(test)]
@@ -37,8 +43,9 @@ pub mod window;
 
 use std::ops::Range;
 
-pub use observation::Observations;
+pub use columns::{ColumnError, Columns, Observations, names_of_columns};
 pub use reason::Reason;
+pub use run::Run;
 
 /// What a deployment may set. Times are nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,29 +137,11 @@ pub fn correlate(
     observations: &Observations,
     settings: &Settings,
 ) -> Vec<WindowRows> {
-    window::windows(windows, settings)
-        .map(|window| {
-            let range = window::range_of_stage(window.clone(), stage, settings);
-            let seen = observation::Seen::within(observations, window.clone(), &range);
-            let owners = ownership::Ownership::new(&seen.cluster_objects, settings);
-            let coverage = coverage::Coverage::new(&seen.heartbeats);
-            let links = link::link(&seen, &owners, settings);
-            let relays = relay::decide(&seen, &owners, &coverage, &links, &range, settings.skew_ns);
-            let paths = path::build(&seen, &links, &relays, window.clone(), &range);
-            rows::write(
-                &rows::Scope {
-                    seen: &seen,
-                    owners: &owners,
-                    coverage: &coverage,
-                    links: &links,
-                    relays: &relays,
-                    window,
-                    rows: &range.rows,
-                    stage,
-                    settings,
-                },
-                &paths,
-            )
-        })
-        .collect()
+    // Rows of this release's types fit its columns.
+    let columns = Columns::from_rows(observations)
+        .unwrap_or_else(|e| panic!("rows do not fit the join's columns: {e}"));
+    let range = window::read_range(windows.clone(), settings);
+    let mut run = Run::new(stage, settings);
+    run.add(columns, &(range.rows.start..range.requests.end));
+    window::windows(windows, settings).map(|window| run.window(window.start)).collect()
 }

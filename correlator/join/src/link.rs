@@ -1,30 +1,93 @@
 //! Links between observation points: one stage a file, exact ones first.
+//!
+//! What exact keys say is found once for each window, from it and the windows beside it. What
+//! depends on who else was there is decided for each window that asks (`relay.rs`).
 
+pub(crate) mod claim;
 pub(crate) mod ids;
 pub(crate) mod nat;
 pub(crate) mod proxy;
 pub(crate) mod tuple;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::Settings;
-use crate::observation::{ExchangeId, Seen};
-use crate::ownership::Ownership;
+use crate::address::Address;
+use crate::columns::Role;
+use crate::link::nat::Translations;
+use crate::ownership::{Owner, Ownership};
 use crate::reason::Reason;
+use crate::slab::ExchangeId;
+use crate::slabs::Slabs;
 
-/// Everything that was linked, by index of the observations.
-#[derive(Debug)]
-pub(crate) struct Links {
-    /// The two ends of one stream: client exchange -> server exchange, and back.
-    pub(crate) server_of: Vec<Option<ExchangeId>>,
-    pub(crate) client_of: Vec<Option<ExchangeId>>,
-    /// Client exchanges that more than one server exchange fits.
-    pub(crate) contested: BTreeMap<ExchangeId, Vec<ExchangeId>>,
-    /// Server exchanges that a contested client exchange fits.
-    pub(crate) contested_servers: BTreeSet<ExchangeId>,
-    pub(crate) nat: nat::Translations,
+/// What the links of one window may look at.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) slabs: &'a Slabs,
+    pub(crate) owners: &'a Ownership,
+    pub(crate) nat: Translations<'a>,
+    pub(crate) settings: &'a Settings,
+    pub(crate) window: u32,
+    /// Rows with an event time from here on are not looked at.
+    pub(crate) until_ns: i64,
+}
+
+impl View<'_> {
+    /// How many exchanges of a window may be looked at: the first ones.
+    pub(crate) fn visible(&self, window: u32) -> usize {
+        self.slabs.slab(window).map_or(0, |slab| slab.ended_before(self.until_ns))
+    }
+
+    /// The place of the pod that had an address.
+    pub(crate) fn place_of_address(&self, ip: Address, at_ns: i64) -> Option<u32> {
+        match self.owners.holder(ip, at_ns) {
+            Owner::Pod(pod) => self.slabs.place_of_uid(&pod.uid),
+            _ => None,
+        }
+    }
+}
+
+/// What exact keys say of the rows of one window.
+#[derive(Debug, Default)]
+pub(crate) struct Evidence {
+    pub(crate) pairs: tuple::Pairs,
     pub(crate) spans: ids::SpanLinks,
-    pub(crate) proxies: proxy::ProxyLinks,
+    pub(crate) unseen: Vec<Unseen>,
+}
+
+/// A request that came to a place for all we know, but only its client's end was seen. It may be
+/// the cause of a call there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unseen {
+    pub(crate) place: u32,
+    pub(crate) from_ns: i64,
+    pub(crate) to_ns: i64,
+}
+
+impl Evidence {
+    pub(crate) fn new(view: &View<'_>) -> Self {
+        let count = view.visible(view.window);
+        let pairs = tuple::Pairs::new(view, count);
+        let unseen = unseen(view, &pairs);
+        Self { pairs, spans: ids::SpanLinks::new(view, count), unseen }
+    }
+}
+
+fn unseen(view: &View<'_>, pairs: &tuple::Pairs) -> Vec<Unseen> {
+    let Some(slab) = view.slabs.slab(view.window) else { return Vec::new() };
+    let ends = slab.exchanges.iter().zip(&pairs.server_of);
+    let alone = ends.filter(|(e, server)| e.role == Role::Client && server.is_none());
+    alone
+        .filter_map(|(client, _)| {
+            let translated = view.nat.of_client(client).ok();
+            let end = translated.map_or(client.remote(), |b| view.nat.get(b).reply.source);
+            let Owner::Pod(pod) = view.owners.owner(end, client.start_ns) else { return None };
+            let skew_ns = view.settings.skew_ns;
+            Some(Unseen {
+                place: view.slabs.place_of_uid(&pod.uid)?,
+                from_ns: client.start_ns - skew_ns,
+                to_ns: client.upper_ns().saturating_add(skew_ns),
+            })
+        })
+        .collect()
 }
 
 /// A call and the request that caused it.
@@ -32,13 +95,4 @@ pub(crate) struct Links {
 pub(crate) struct Parent {
     pub(crate) server: ExchangeId,
     pub(crate) by: Reason,
-}
-
-pub(crate) fn link(seen: &Seen<'_>, owners: &Ownership, settings: &Settings) -> Links {
-    let nat = nat::Translations::new(seen, settings);
-    let tuple::Pairs { server_of, client_of, contested, contested_servers } =
-        tuple::pair(seen, owners, &nat, settings);
-    let spans = ids::SpanLinks::new(seen, owners);
-    let proxies = proxy::ProxyLinks::new(seen, owners, &spans, &server_of);
-    Links { server_of, client_of, contested, contested_servers, nat, spans, proxies }
 }

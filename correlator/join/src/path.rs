@@ -1,15 +1,15 @@
 //! Links become paths: trees of legs under a root, one window's roots at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use crate::address::End;
-use crate::link::proxy::{self, addressed, was_refused};
-use crate::link::{Links, nat};
-use crate::observation::{ExchangeId, Role, Seen};
+use crate::columns::Role;
+use crate::link::claim::Claim;
+use crate::link::nat;
 use crate::reason::Reason;
-use crate::relay::{Cause, Relays};
-use crate::window::ReadRange;
+use crate::relay::{Cause, Made, Relays};
+use crate::sight::Sight;
+use crate::slab::{ExchangeId, LogId, RowId};
 
 /// How a path begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,14 @@ pub(crate) enum Root {
     Arrival(ExchangeId),
     /// A call that began in a pod.
     Call(ExchangeId),
+}
+
+impl Root {
+    pub(crate) fn id(&self) -> ExchangeId {
+        match *self {
+            Self::Arrival(id) | Self::Call(id) => id,
+        }
+    }
 }
 
 /// One leg: the two ends of one stream, either of which may be missing.
@@ -37,7 +45,7 @@ pub(crate) struct Leg {
 /// One attempt of one log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attempt {
-    pub(crate) log: proxy::LogId,
+    pub(crate) log: LogId,
     pub(crate) index: usize,
 }
 
@@ -62,47 +70,56 @@ pub(crate) struct Paths {
 /// Deeper or larger than any real request; a bound against a loop in hostile input.
 const LEGS_MAX: usize = 4_096;
 
-pub(crate) fn build(
-    seen: &Seen<'_>,
-    links: &Links,
-    relays: &Relays,
-    window: Range<i64>,
-    range: &ReadRange,
-) -> Paths {
+pub(crate) fn build(sight: &Sight<'_>, relays: &Relays) -> Paths {
     let mut paths = Paths::default();
-    let mut tree_of: BTreeMap<ExchangeId, usize> = BTreeMap::new();
-    for id in 0..seen.exchanges.len() {
-        let Some(root) = root(links, relays, seen, id) else { continue };
-        let end_ns = seen.exchanges[id].row.end_ns;
-        if !window.contains(&seen.exchanges[id].home_ns) {
-            continue;
+    let Some(slab) = sight.slabs.slab(sight.window) else { return paths };
+    let contested: BTreeSet<ExchangeId> = sight.contested_servers().collect();
+    let mut roots: Vec<(i64, Root)> = Vec::new();
+    for row in (0..slab.exchanges.len()).map(|row| row as u32) {
+        let id = RowId { window: sight.window, row };
+        let root = match slab.exchanges[row as usize].role {
+            Role::Server if sight.client_of(id) == Claim::Nobody && !contested.contains(&id) => {
+                Root::Arrival(id)
+            }
+            Role::Client if relays.others.get(&id) == Some(&Cause::Root) => Root::Call(id),
+            _ => continue,
+        };
+        if sight.is_last_word(id) && sight.home(id) == sight.window {
+            roots.push((slab.exchanges[row as usize].start_ns, root));
         }
-        let legs = legs(seen, links, relays, &root);
+    }
+    roots.sort_by_key(|(start_ns, root)| (*start_ns, root.id()));
+    let mut tree_of: BTreeMap<ExchangeId, usize> = BTreeMap::new();
+    let mut placed: BTreeSet<ExchangeId> = BTreeSet::new();
+    for (_, root) in roots {
+        let legs = legs(sight, relays, &root);
         for leg in &legs {
             if let Some(server) = leg.server {
                 tree_of.insert(server, paths.trees.len());
             }
+            placed.extend(leg.client);
         }
+        let end_ns = sight.exchange(root.id()).end_ns;
         paths.trees.push(Tree { root, legs, end_ns });
     }
-    for (&call, cause) in &relays.causes {
+    let at_home = |call| sight.home(call) == sight.window;
+    for (&call, cause) in &relays.others {
         match cause {
             Cause::Undecided { candidates, .. } => {
                 let trees: BTreeSet<usize> =
                     candidates.iter().filter_map(|s| tree_of.get(s)).copied().collect();
-                let in_window = window.contains(&seen.exchanges[call].home_ns);
-                if !trees.is_empty() || in_window {
+                if !trees.is_empty() || at_home(call) {
                     paths.undecided.push((call, trees.into_iter().collect()));
                 }
             }
-            Cause::Orphan(why) if window.contains(&seen.exchanges[call].home_ns) => {
-                paths.orphans.push((call, *why));
-            }
-            Cause::Parent(_) if window.contains(&seen.exchanges[call].home_ns) => {
-                let why = lost_to_every_window(seen, links, relays, &window, range, call);
-                paths.orphans.extend(why.map(|why| (call, why)));
-            }
+            Cause::Orphan(why) if at_home(call) => paths.orphans.push((call, *why)),
             _ => {}
+        }
+    }
+    for call in relays.caused().filter(|call| call.window == sight.window) {
+        if !placed.contains(&call) && at_home(call) {
+            let why = lost_to_every_window(sight, relays, call);
+            paths.orphans.extend(why.map(|why| (call, why)));
         }
     }
     paths
@@ -110,70 +127,48 @@ pub(crate) fn build(
 
 /// Why a call that has a cause is in no window's path all the same; `None` where it is in one, or
 /// where a row of its own tells of an undecided call above it.
-fn lost_to_every_window(
-    seen: &Seen<'_>,
-    links: &Links,
-    relays: &Relays,
-    window: &Range<i64>,
-    range: &ReadRange,
-    call: ExchangeId,
-) -> Option<Reason> {
+fn lost_to_every_window(sight: &Sight<'_>, relays: &Relays, call: ExchangeId) -> Option<Reason> {
     let mut above = call;
     for _ in 0..LEGS_MAX {
-        let root = match relays.causes.get(&above) {
-            Some(Cause::Parent(parent)) => match links.client_of[parent.server] {
-                Some(client) => {
+        let root = match relays.parent_of(above) {
+            Some(parent) => match sight.client_of(parent.server) {
+                Claim::One(client) => {
                     above = client;
                     continue;
                 }
-                None if links.contested_servers.contains(&parent.server) => {
+                Claim::Several => return Some(Reason::AmbigNatPortReuse),
+                Claim::Nobody if sight.contested_servers().any(|s| s == parent.server) => {
                     return Some(Reason::AmbigNatPortReuse);
                 }
-                None => parent.server,
+                Claim::Nobody => parent.server,
             },
-            Some(Cause::Root) => above,
-            _ => return None,
+            None if relays.others.get(&above) == Some(&Cause::Root) => above,
+            None => return None,
         };
-        let length_ns = window.end - window.start;
-        let home_ns = seen.exchanges[root].home_ns;
-        let shift_ns = (home_ns - window.start).div_euclid(length_ns) * length_ns;
-        let read_there = range.rows.start + shift_ns..range.rows.end + shift_ns;
-        let is_read = read_there.contains(&seen.exchanges[call].row.event_ns);
+        let is_read = sight.home(root) <= call.window + sight.window - sight.first;
         return (!is_read).then_some(Reason::MissingBeyondGuard);
     }
     // Only ids of hostile spans can say that a call caused itself.
     Some(Reason::ConflictIdVsTuple)
 }
 
-/// A server exchange whose client no agent saw, or a call without a cause.
-fn root(links: &Links, relays: &Relays, seen: &Seen<'_>, id: ExchangeId) -> Option<Root> {
-    match seen.exchanges[id].role {
-        Role::Server if links.client_of[id].is_none() && !links.contested_servers.contains(&id) => {
-            Some(Root::Arrival(id))
-        }
-        Role::Client if relays.causes.get(&id) == Some(&Cause::Root) => Some(Root::Call(id)),
-        _ => None,
-    }
-}
-
-fn legs(seen: &Seen<'_>, links: &Links, relays: &Relays, root: &Root) -> Vec<Leg> {
+fn legs(sight: &Sight<'_>, relays: &Relays, root: &Root) -> Vec<Leg> {
     let bare = Leg { client: None, server: None, parent: None, by: None, logged: None };
     let first = match *root {
         Root::Arrival(server) => Leg { server: Some(server), ..bare },
-        Root::Call(client) => Leg { client: Some(client), server: links.server_of[client], ..bare },
+        Root::Call(client) => Leg { client: Some(client), server: sight.server_of(client), ..bare },
     };
-    let mut legs = Vec::new();
-    let mut walked = BTreeSet::new();
+    let mut legs: Vec<Leg> = Vec::new();
     // A stack of legs to place; calls are pushed latest first so that the earliest comes next.
     let mut stack = vec![first];
     while let Some(leg) = stack.pop() {
-        let is_new = leg.server.is_none_or(|s| walked.insert(s));
-        if !is_new || legs.len() == LEGS_MAX {
+        let is_walked = leg.server.is_some() && legs.iter().any(|l| l.server == leg.server);
+        if is_walked || legs.len() == LEGS_MAX {
             continue;
         }
         let position = legs.len();
         if let Some(server) = leg.server {
-            for call in calls(seen, links, relays, server).into_iter().rev() {
+            for call in calls(sight, relays, server).into_iter().rev() {
                 stack.push(Leg { parent: Some(position), ..call });
             }
         }
@@ -184,32 +179,24 @@ fn legs(seen: &Seen<'_>, links: &Links, relays: &Relays, root: &Root) -> Vec<Leg
 
 /// The calls made for one request: in the order of the log line's attempts where there is one,
 /// else by start.
-fn calls(seen: &Seen<'_>, links: &Links, relays: &Relays, server: ExchangeId) -> Vec<Leg> {
-    let mut legs: Vec<Leg> = relays
-        .calls
-        .get(&server)
-        .into_iter()
-        .flatten()
-        .map(|&call| Leg {
-            client: Some(call),
-            server: links.server_of[call],
-            parent: None,
-            by: match relays.causes.get(&call) {
-                Some(Cause::Parent(parent)) => Some(parent.by),
-                _ => None,
-            },
-            logged: None,
-        })
-        .collect();
-    let Some(&log) = links.proxies.log_of.get(&server) else { return legs };
-    let attempts = &seen.access_logs[log].attempts;
+fn calls(sight: &Sight<'_>, relays: &Relays, server: ExchangeId) -> Vec<Leg> {
+    let leg = |made: &Made| Leg {
+        client: Some(made.call),
+        server: sight.server_of(made.call),
+        parent: None,
+        by: Some(made.by),
+        logged: None,
+    };
+    let mut legs: Vec<Leg> = relays.calls_of(server).iter().map(leg).collect();
+    let Some(&log) = relays.proxies.log_of.get(&server) else { return legs };
+    let attempts = sight.slabs.attempts(log);
     let mut calls_to: BTreeMap<End, Vec<ExchangeId>> = BTreeMap::new();
     for client in legs.iter().filter_map(|l| l.client) {
-        calls_to.entry(seen.exchanges[client].remote).or_default().push(client);
+        calls_to.entry(sight.exchange(client).remote()).or_default().push(client);
     }
     let mut attempts_at: BTreeMap<End, Vec<usize>> = BTreeMap::new();
     for (index, attempt) in attempts.iter().enumerate() {
-        if let Some(end) = addressed(attempt) {
+        if let Some(end) = attempt.server {
             attempts_at.entry(end).or_default().push(index);
         }
     }
@@ -218,7 +205,7 @@ fn calls(seen: &Seen<'_>, links: &Links, relays: &Relays, server: ExchangeId) ->
         let made = calls_to.get(end).map_or(&[][..], Vec::as_slice);
         // A refused attempt sent nothing, so that no call is seen of it.
         let answered: Vec<usize> =
-            indexes.iter().copied().filter(|&i| !was_refused(&attempts[i])).collect();
+            indexes.iter().copied().filter(|&i| !attempts[i].was_refused()).collect();
         if indexes.len() == made.len() {
             call_of.extend(indexes.iter().copied().zip(made.iter().copied()));
         } else if answered.len() == made.len() {
@@ -227,7 +214,7 @@ fn calls(seen: &Seen<'_>, links: &Links, relays: &Relays, server: ExchangeId) ->
     }
     let mut placed = Vec::new();
     for (index, attempt) in attempts.iter().enumerate() {
-        let Some(end) = addressed(attempt) else { continue };
+        let Some(end) = attempt.server else { continue };
         let logged = Some(Attempt { log, index });
         match call_of.get(&index) {
             Some(call) => {
@@ -263,8 +250,8 @@ pub(crate) enum Entry {
     PortReused,
 }
 
-pub(crate) fn entry(seen: &Seen<'_>, links: &Links, server: ExchangeId) -> Entry {
-    match links.nat.chain_to_server(seen, &seen.exchanges[server]) {
+pub(crate) fn entry(sight: &Sight<'_>, server: ExchangeId) -> Entry {
+    match sight.nat.chain_to_server(sight.exchange(server)) {
         Ok(chain) => Entry::Translated(chain),
         Err(nat::NoBinding::None) => Entry::Direct,
         Err(nat::NoBinding::PortReuse) => Entry::PortReused,

@@ -4,39 +4,80 @@ mod hop;
 mod undecided;
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use tables::{Hop, Path, PathHop};
 
-use crate::coverage::Coverage;
-use crate::link::Links;
-use crate::observation::Seen;
-use crate::ownership::Ownership;
+use crate::columns::{AccessLog, Attempt, Role, Span};
+use crate::id::Id;
+use crate::names::Name;
 use crate::path::{Paths, Root, Tree};
 use crate::reason::Reason;
 use crate::relay::Relays;
 use crate::rows::undecided::{
     contested, malformed, orphan_call, undecided, unlabelled, unseen_caller,
 };
+use crate::sight::Sight;
+use crate::slab::ExchangeId;
 use crate::verdict::Findings;
-use crate::{SECOND, Settings, Stage, WindowRows};
+use crate::{SECOND, Stage, WindowRows};
 
 /// Everything the rows of one window are made from.
+#[derive(Clone, Copy)]
 pub(crate) struct Scope<'a> {
-    pub(crate) seen: &'a Seen<'a>,
-    pub(crate) owners: &'a Ownership,
-    pub(crate) coverage: &'a Coverage,
-    pub(crate) links: &'a Links,
+    pub(crate) sight: &'a Sight<'a>,
     pub(crate) relays: &'a Relays,
-    pub(crate) window: Range<i64>,
-    /// Event times that were read.
-    pub(crate) rows: &'a Range<i64>,
-    pub(crate) stage: Stage,
-    pub(crate) settings: &'a Settings,
+}
+
+impl<'a> Scope<'a> {
+    /// The columns that every row of the window carries.
+    fn head(&self) -> Head {
+        let start_ns = self.sight.time.start;
+        Head {
+            hour: tables::hour_of_ns(start_ns),
+            win: start_ns / SECOND,
+            stage: self.sight.stage.code().into(),
+            finality: self.sight.stage.finality().into(),
+        }
+    }
+
+    /// The line that a proxy wrote of a request it received.
+    fn line_of(&self, server: ExchangeId) -> Option<(&'a AccessLog, &'a [Attempt])> {
+        let log = *self.relays.proxies.log_of.get(&server)?;
+        Some((self.sight.slabs.log(log), self.sight.slabs.attempts(log)))
+    }
+
+    /// The span that tells of a request that a server received.
+    fn span_of(&self, server: ExchangeId) -> Option<&'a Span> {
+        self.sight.span_of(server).one().map(|span| self.sight.slabs.span(span))
+    }
+
+    fn name(&self, name: Option<Name>) -> Option<String> {
+        self.sight.slabs.names.text_of(name).map(str::to_owned)
+    }
+
+    fn text(&self, name: Name) -> &'a str {
+        self.sight.slabs.names.text(name)
+    }
+
+    fn id(&self, id: Option<Id>) -> Option<String> {
+        id.map(|id| self.sight.slabs.odd_ids.show(id))
+    }
+
+    /// Whether everything that happened on a node was seen.
+    fn whole(&self, node: &str, from_ns: i64, to_ns: i64) -> Result<(), Reason> {
+        self.sight.coverage.whole(self.sight.slabs.names.find(node), from_ns, to_ns)
+    }
+}
+
+struct Head {
+    hour: String,
+    win: i64,
+    stage: String,
+    finality: String,
 }
 
 pub(crate) fn write(scope: &Scope<'_>, paths: &Paths) -> WindowRows {
-    let mut rows = WindowRows { win: scope.window.start / SECOND, ..WindowRows::default() };
+    let mut rows = WindowRows { win: scope.sight.time.start / SECOND, ..WindowRows::default() };
     let ids: Vec<String> = paths.trees.iter().map(|t| path_id(scope, t)).collect();
     let mut undecided_in = vec![0; paths.trees.len()];
     for tree in paths.undecided.iter().flat_map(|(_, trees)| trees) {
@@ -61,7 +102,9 @@ pub(crate) fn write(scope: &Scope<'_>, paths: &Paths) -> WindowRows {
     for (call, why) in &paths.orphans {
         rows.ambiguous.push(orphan_call(scope, *call, *why));
     }
-    rows.ambiguous.extend(scope.seen.malformed.iter().map(|e| malformed(scope, e)));
+    if let Some(slab) = scope.sight.slabs.slab(scope.sight.window) {
+        rows.ambiguous.extend(slab.malformed.iter().map(|row| malformed(scope, row)));
+    }
     rows.ambiguous.sort_by(|a, b| {
         (a.start_ns, &a.segment, &a.path_id, a.end_ns)
             .cmp(&(b.start_ns, &b.segment, &b.path_id, b.end_ns))
@@ -71,24 +114,26 @@ pub(crate) fn write(scope: &Scope<'_>, paths: &Paths) -> WindowRows {
 
 /// 128 bits over the root's evidence: the same request has the same id in every run.
 fn path_id(scope: &Scope<'_>, tree: &Tree) -> String {
-    let (Root::Arrival(id) | Root::Call(id)) = tree.root;
-    let e = &scope.seen.exchanges[id];
+    let e = scope.sight.exchange(tree.root.id());
+    let role = match e.role {
+        Role::Client => "client",
+        Role::Server => "server",
+    };
     let evidence = format!(
-        "{}|{}|{}|{}|{}|{}|{}",
-        scope.settings.cluster,
-        e.row.node,
-        e.row.role,
-        e.local,
-        e.remote,
-        e.row.tcp_seq_req,
-        e.row.start_ns
+        "{}|{}|{role}|{}|{}|{}|{}",
+        scope.sight.settings.cluster,
+        scope.text(e.node),
+        e.local(),
+        e.remote(),
+        e.seq_req,
+        e.start_ns
     );
     blake3::hash(evidence.as_bytes()).to_hex()[..32].to_owned()
 }
 
 fn path(scope: &Scope<'_>, tree: &Tree, path_id: &str, undecided: usize) -> (Path, Vec<Hop>) {
     let mut findings = Findings { undecided, ..Findings::default() };
-    if matches!(tree.root, Root::Call(_)) && scope.stage == Stage::Provisional {
+    if matches!(tree.root, Root::Call(_)) && scope.sight.stage != Stage::Final {
         // The request that caused it may still be going on.
         findings.miss("cause of the first call".into(), Reason::MissingLate);
     }
@@ -99,13 +144,10 @@ fn path(scope: &Scope<'_>, tree: &Tree, path_id: &str, undecided: usize) -> (Pat
         hop.path_id = path_id.to_owned();
         hops.push(hop);
     }
-    let log = writer.root_log();
-    let first_span = tree
-        .legs
-        .iter()
-        .filter_map(|leg| leg.server)
-        .find_map(|s| scope.links.spans.span_of.get(&s))
-        .map(|&s| scope.seen.spans[s]);
+    let line = tree.legs[0].server.and_then(|server| scope.line_of(server));
+    let log = line.map(|(log, _)| log);
+    let servers = tree.legs.iter().filter_map(|leg| leg.server);
+    let first_span = servers.filter_map(|server| scope.span_of(server)).next();
     let root = &hops[0];
     let status = root.status;
     let failing = failing_hop(&hops);
@@ -113,26 +155,23 @@ fn path(scope: &Scope<'_>, tree: &Tree, path_id: &str, undecided: usize) -> (Pat
     for hop in &hops {
         reasons.extend(hop.reasons.iter().map(String::as_str).filter(|r| !r.starts_with("OK_")));
     }
-    if log.is_some_and(|l| !l.attempts.is_empty() && l.attempts.iter().all(|a| a.ip.is_none())) {
+    if line.is_some_and(|(_, tries)| !tries.is_empty() && tries.iter().all(|a| a.server.is_none()))
+    {
         reasons.insert(Reason::MissingUpstreamNeverSent.code());
     }
-    let root_exchange = match tree.root {
-        Root::Arrival(id) | Root::Call(id) => &scope.seen.exchanges[id],
-    };
+    let root_exchange = scope.sight.exchange(tree.root.id());
+    let head = scope.head();
     let last_attempt = hops.iter().rfind(|h| h.parent == Some(0) && h.kind == "ingress");
     let path = Path {
-        hour: tables::hour_of_ns(scope.window.start),
-        win: scope.window.start / SECOND,
-        stage: scope.stage.code().into(),
+        hour: head.hour,
+        win: head.win,
+        stage: head.stage,
         revision: 0,
-        finality: scope.stage.finality().into(),
+        finality: head.finality,
         path_id: path_id.to_owned(),
-        request_id: log
-            .and_then(|l| l.request_id.clone())
-            .or_else(|| first_span.and_then(|s| s.request_id.clone())),
-        trace_id: first_span
-            .map(|s| s.trace_id.clone())
-            .or_else(|| log.and_then(|l| l.trace_id.clone())),
+        request_id: scope
+            .id(log.and_then(|l| l.request_id).or(first_span.and_then(|s| s.request_id))),
+        trace_id: scope.id(first_span.map(|s| s.trace).or(log.and_then(|l| l.trace))),
         client_token: root.source_ip.clone().filter(|ip| ip.starts_with("ext-")),
         entry_service: root.service.clone(),
         method: root.method.clone(),

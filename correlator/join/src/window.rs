@@ -14,38 +14,42 @@ const HEARTBEAT_NS_MAX: i64 = 60 * SECOND;
 /// Event-time ranges, nanoseconds, half-open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadRange {
-    /// Exchanges, spans, access logs, failures.
+    /// Exchanges, spans, access logs, ends of connections.
     pub rows: Range<i64>,
-    /// Connections and NAT bindings, which are reported again each active timeout.
+    /// Beyond `rows`, only requests received that began before its end: they were still open, and
+    /// may have caused what is in it.
+    pub requests: Range<i64>,
+    /// NAT bindings, which are reported again each active timeout.
     pub connections: Range<i64>,
     pub heartbeats: Range<i64>,
     /// Changes of cluster objects; the last full snapshot before `start` is needed too.
     pub cluster: Range<i64>,
 }
 
-/// What to read to compute `windows`.
+/// What to read to compute `windows` for good; less is needed for provisional rows.
 pub fn read_range(windows: Range<i64>, settings: &Settings) -> ReadRange {
+    let mut range = range_of_stage(windows, Stage::Final, settings);
+    // The links of the oldest window in sight look at the one before it.
+    range.rows.start -= settings.window_ns;
+    range.connections.start -= settings.window_ns;
+    range
+}
+
+/// What of that one window's stage looks at. Provisional rows must not depend on what has arrived
+/// of the time after them.
+pub(crate) fn range_of_stage(window: Range<i64>, stage: Stage, settings: &Settings) -> ReadRange {
+    let rows = window_start(window.start - settings.guard_ns, settings)
+        ..window.end + settings.skew_ns + COARSEST_STAMP_NS;
     // A call may end long before the request that caused it.
-    let ahead_ns = settings.guard_ns.min(settings.lateness_ns);
-    let rows = windows.start - settings.guard_ns - settings.skew_ns
-        ..windows.end + ahead_ns.max(settings.skew_ns + COARSEST_STAMP_NS);
+    let open_until = window.end + settings.guard_ns.min(settings.lateness_ns);
+    let open_until = if stage == Stage::Provisional { rows.end } else { open_until };
     ReadRange {
+        requests: rows.end..open_until.max(rows.end),
         connections: rows.start - settings.active_timeout_ns - settings.propagation_ns..rows.end,
         heartbeats: rows.start..rows.end + HEARTBEAT_NS_MAX,
         cluster: rows.start..rows.end + settings.propagation_ns,
         rows,
     }
-}
-
-/// What of that one window's stage looks at: provisional rows must not depend on what has arrived
-/// of the time after them.
-pub(crate) fn range_of_stage(window: Range<i64>, stage: Stage, settings: &Settings) -> ReadRange {
-    let mut range = read_range(window.clone(), settings);
-    if stage == Stage::Provisional {
-        range.rows.end = window.end + settings.skew_ns + COARSEST_STAMP_NS;
-        range.connections.end = range.rows.end;
-    }
-    range
 }
 
 /// Start of the window that holds a moment.

@@ -4,186 +4,157 @@
 //! Many SDKs name none; such a span is of a request only where no other assignment of a pod's spans
 //! to its requests is possible, and then decides only what nothing stronger does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::address::End;
+use crate::columns::Span;
 use crate::interval::Intervals;
+use crate::link::View;
+use crate::link::claim::Claims;
 use crate::matching;
-use crate::observation::{ExchangeId, Seen, address};
-use crate::ownership::{Owner, Ownership};
-
-/// Index of a span in [`Seen::spans`].
-pub(crate) type SpanId = usize;
+use crate::slab::{ExchangeId, RowId};
 
 /// Wall clock stamps of an SDK against boot clock stamps of the kernel on one node: the clock
 /// epoch is a sample, and a span may begin just before the call that returned the bytes does.
 const SAME_NODE_TOLERANCE_NS: i64 = 2_000_000;
 
-/// A call chain inside one pod is a handful of internal spans; a longer one is a loop.
-const ANCESTORS_MAX: usize = 64;
+/// A span and its exchange end within this of each other, where both were seen to end.
+const ENDS_APART_NS: i64 = 2_000_000_000;
 
+/// The server spans of one window and the exchanges they tell of.
 #[derive(Debug, Default)]
 pub(crate) struct SpanLinks {
-    /// Server exchange -> its server span, and back.
-    pub(crate) span_of: BTreeMap<ExchangeId, SpanId>,
-    exchange_of: BTreeMap<SpanId, ExchangeId>,
-    /// Spans whose exchange follows from times alone.
-    by_time: BTreeSet<SpanId>,
-    by_id: BTreeMap<(String, String), Option<SpanId>>,
-    place_of: Vec<Option<usize>>,
+    /// Spans by exchange.
+    pub(crate) claims: Claims,
+    /// Exchanges by row of the span.
+    turns: Vec<Option<ExchangeId>>,
+    /// Rows of spans whose exchange follows from times alone, ascending.
+    by_time: Vec<u32>,
 }
 
 impl SpanLinks {
-    pub(crate) fn new(seen: &Seen<'_>, owners: &Ownership) -> Self {
-        let mut links = Self {
-            place_of: seen.spans.iter().map(|s| place(seen, owners, s)).collect(),
-            ..Self::default()
-        };
-        for (id, span) in seen.spans.iter().enumerate() {
-            // Two different spans under one id: neither can be told from the other.
-            links
-                .by_id
-                .entry((span.trace_id.clone(), span.span_id.clone()))
-                .and_modify(|known| *known = None)
-                .or_insert(Some(id));
-        }
-        // Requests of one peer to one place, by start.
-        let mut turns_of: BTreeMap<(usize, End), Vec<ExchangeId>> = BTreeMap::new();
-        for (place, requests) in seen.places.iter().enumerate() {
-            for &s in &requests.servers {
-                turns_of.entry((place, seen.exchanges[s].remote)).or_default().push(s);
+    /// Links the spans of `view.window`, of whose exchanges `exchanges` are looked at.
+    pub(crate) fn new(view: &View<'_>, exchanges: usize) -> Self {
+        let mut links = Self { claims: Claims::new(view.window, exchanges), ..Self::default() };
+        let Some(slab) = view.slabs.slab(view.window) else { return links };
+        links.turns = vec![None; slab.spans.len()];
+        let mut nameless: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for &row in slab.server_spans() {
+            let span = &slab.spans[row as usize];
+            if span.end_ns >= view.until_ns {
+                break;
+            }
+            let Some(place) = view.place_of_span(span) else { continue };
+            if span.peer().is_none() {
+                nameless.entry(place).or_default().push(row);
+            } else if let Some(exchange) = turn_of(view, place, span) {
+                links.take(row, exchange);
             }
         }
-        let mut spans_for: BTreeMap<ExchangeId, Vec<SpanId>> = BTreeMap::new();
-        for (id, span) in seen.spans.iter().enumerate() {
-            let Some(place) = links.place_of[id].filter(|_| span.kind == "server") else {
-                continue;
-            };
-            if let Some(exchange) = exchange_of_server_span(seen, &turns_of, place, span) {
-                spans_for.entry(exchange).or_default().push(id);
-            }
-        }
-        for (exchange, spans) in spans_for {
-            if let [span] = spans[..] {
-                links.span_of.insert(exchange, span);
-                links.exchange_of.insert(span, exchange);
-            }
-        }
-        for place in 0..seen.places.len() {
-            links.match_by_time(seen, place);
+        for (place, spans) in nameless {
+            links.match_by_time(view, place, &spans);
         }
         links
     }
 
+    fn take(&mut self, span: u32, exchange: ExchangeId) {
+        self.claims.claim(exchange, span);
+        self.turns[span as usize] = Some(exchange);
+    }
+
     /// Gives spans without a peer to the requests of their pod that have none yet.
-    fn match_by_time(&mut self, seen: &Seen<'_>, place: usize) {
-        let nameless: Vec<SpanId> = (0..seen.spans.len())
-            .filter(|&id| self.place_of[id] == Some(place) && seen.spans[id].kind == "server")
-            .filter(|&id| seen.spans[id].peer_ip.is_none() || seen.spans[id].peer_port.is_none())
-            .collect();
-        let free: Vec<ExchangeId> = seen.places[place]
-            .servers
-            .iter()
-            .copied()
-            .filter(|s| !self.span_of.contains_key(s))
-            .collect();
-        let exchanges = free.iter().map(|&s| &seen.exchanges[s]);
-        let open = Intervals::new(exchanges.map(|e| (e.row.start_ns, e.upper_ns())));
-        let around = |id: &SpanId| {
-            let span = seen.spans[*id];
+    fn match_by_time(&mut self, view: &View<'_>, place: u32, spans: &[u32]) {
+        let Some(slab) = view.slabs.slab(view.window) else { return };
+        let start_ns = spans.iter().map(|&s| slab.spans[s as usize].start_ns).min();
+        let mut free: Vec<ExchangeId> = Vec::new();
+        for window in view.window.saturating_sub(1)..view.window + 2 {
+            let Some(slab) = view.slabs.slab(window) else { continue };
+            let visible = view.visible(window);
+            let rows = slab.servers(place).iter().filter(|&&row| (row as usize) < visible);
+            let ids = rows.map(|&row| RowId { window, row });
+            free.extend(ids.filter(|&id| {
+                let end_ns = slab.exchanges[id.row as usize].end_ns;
+                self.claims.of(id).one().is_none() && start_ns.is_some_and(|start| end_ns >= start)
+            }));
+        }
+        free.sort_by_key(|&id| (view.slabs.exchange(id).start_ns, id));
+        let exchanges = free.iter().map(|&s| view.slabs.exchange(s));
+        let open = Intervals::new(exchanges.map(|e| (e.start_ns, e.upper_ns())));
+        let around = |row: &u32| {
+            let span = &slab.spans[*row as usize];
             let from_ns = span.start_ns.saturating_add(SAME_NODE_TOLERANCE_NS);
             open.around(from_ns, span.end_ns.saturating_sub(SAME_NODE_TOLERANCE_NS))
         };
-        let candidates: Vec<Vec<usize>> = nameless.iter().map(around).collect();
+        let candidates: Vec<Vec<usize>> = spans.iter().map(around).collect();
         let decided = matching::forced(&candidates, &vec![1; free.len()]);
-        for (span, slot) in nameless.into_iter().zip(decided) {
-            let Some(exchange) = slot.map(|slot| free[slot]) else { continue };
-            self.span_of.insert(exchange, span);
-            self.exchange_of.insert(span, exchange);
-            self.by_time.insert(span);
-        }
-    }
-
-    /// The server exchange whose span is the nearest server ancestor, in the same pod, of the span
-    /// of `callee`, the server end of a call made in `place`. Both spans name their connections.
-    pub(crate) fn cause_of_call(
-        &self,
-        seen: &Seen<'_>,
-        place: usize,
-        callee: ExchangeId,
-    ) -> Option<ExchangeId> {
-        let cause = self.likely_cause_of_call(seen, place, callee)?;
-        let is_by_time = |s| self.span_of.get(&s).is_none_or(|span| self.by_time.contains(span));
-        (!is_by_time(callee) && !is_by_time(cause)).then_some(cause)
-    }
-
-    /// The same where times alone may have said whose a span is.
-    pub(crate) fn likely_cause_of_call(
-        &self,
-        seen: &Seen<'_>,
-        place: usize,
-        callee: ExchangeId,
-    ) -> Option<ExchangeId> {
-        let mut span = *self.span_of.get(&callee)?;
-        for _ in 0..ANCESTORS_MAX {
-            span = self.parent(seen, span)?;
-            if self.place_of[span] != Some(place) {
-                return None;
-            }
-            if seen.spans[span].kind == "server" {
-                return self.exchange_of.get(&span).copied();
+        for (&span, slot) in spans.iter().zip(decided) {
+            if let Some(slot) = slot {
+                self.take(span, free[slot]);
+                self.by_time.push(span);
             }
         }
-        None
+        self.by_time.sort_unstable();
     }
 
-    fn parent(&self, seen: &Seen<'_>, span: SpanId) -> Option<SpanId> {
-        let s = seen.spans[span];
-        let parent = s.parent_span_id.clone()?;
-        *self.by_id.get(&(s.trace_id.clone(), parent))?
+    pub(crate) fn turn(&self, span: u32) -> Option<ExchangeId> {
+        self.turns.get(span as usize).copied().flatten()
     }
-}
 
-/// The pod that a span says it is from, else the owner of the address that sent it.
-fn place(seen: &Seen<'_>, owners: &Ownership, span: &tables::Span) -> Option<usize> {
-    if let Some(uid) = span.pod_uid.as_deref() {
-        return seen.place_of_pod(uid);
-    }
-    let ip = address(span.sender_ip.as_deref())?;
-    match owners.holder(ip, span.end_ns) {
-        Owner::Pod(pod) => seen.place_of_pod(&pod.uid),
-        _ => None,
+    pub(crate) fn is_by_time(&self, span: u32) -> bool {
+        self.by_time.binary_search(&span).is_ok()
     }
 }
 
 /// The turn, on the connection that the span names by its peer, in which the span began and ended.
-fn exchange_of_server_span(
-    seen: &Seen<'_>,
-    turns_of: &BTreeMap<(usize, End), Vec<ExchangeId>>,
-    place: usize,
-    span: &tables::Span,
-) -> Option<ExchangeId> {
-    let peer = End::parse(span.peer_ip.as_deref()?, span.peer_port?)?;
-    let turns = turns_of.get(&(place, peer))?;
-    let start_ns = |turn: ExchangeId| seen.exchanges[turn].row.start_ns;
-    let within = |tolerance_ns: i64| -> Vec<ExchangeId> {
+fn turn_of(view: &View<'_>, place: u32, span: &Span) -> Option<ExchangeId> {
+    let peer = span.peer()?;
+    let mut turns: Vec<ExchangeId> = Vec::new();
+    let window_ns = view.settings.window_ns;
+    let start_ns = i64::from(view.window) * window_ns;
+    for window in view.window.saturating_sub(1)..view.window + 2 {
+        let is_near = match window.cmp(&view.window) {
+            std::cmp::Ordering::Less => span.start_ns < start_ns + ENDS_APART_NS,
+            std::cmp::Ordering::Equal => true,
+            std::cmp::Ordering::Greater => span.end_ns >= start_ns + window_ns - ENDS_APART_NS,
+        };
+        let Some(slab) = view.slabs.slab(window).filter(|_| is_near) else { continue };
+        let visible = view.visible(window);
+        let rows = slab.turns(place, peer).iter().filter(|&&row| (row as usize) < visible);
+        turns.extend(rows.map(|&row| RowId { window, row }));
+    }
+    let start_ns = |turn: &ExchangeId| view.slabs.exchange(*turn).start_ns;
+    if !turns.is_sorted_by_key(start_ns) {
+        turns.sort_by_key(|turn| (start_ns(turn), *turn));
+    }
+    let within = |tolerance_ns: i64| -> (Option<ExchangeId>, usize) {
         // Turns follow each other: those begun before the span, but not followed by one before
         // the span's end.
-        let begun = turns.partition_point(|&t| start_ns(t) <= span.start_ns + tolerance_ns);
-        let followed = turns.partition_point(|&t| start_ns(t) < span.end_ns - tolerance_ns);
+        let begun = turns.partition_point(|t| start_ns(t) <= span.start_ns + tolerance_ns);
+        let followed = turns.partition_point(|t| start_ns(t) < span.end_ns - tolerance_ns);
         let held = turns.get(followed.saturating_sub(1)..begun).unwrap_or_default();
         // A span that began after the turn's end is of a turn that was not seen.
-        let is_open = |t: &ExchangeId| {
-            span.start_ns <= seen.exchanges[*t].upper_ns().saturating_add(tolerance_ns)
+        let is_open = |t: &&ExchangeId| {
+            let upper_ns = view.slabs.exchange(**t).upper_ns();
+            span.start_ns <= upper_ns.saturating_add(tolerance_ns)
         };
-        held.iter().copied().filter(is_open).collect()
+        let mut open = held.iter().filter(is_open).copied();
+        (open.next(), 1 + open.count())
     };
-    match within(SAME_NODE_TOLERANCE_NS)[..] {
-        [one] => Some(one),
-        [] => None,
-        _ => match within(0)[..] {
-            [one] => Some(one),
+    match within(SAME_NODE_TOLERANCE_NS) {
+        (Some(one), 1) => Some(one),
+        (None, _) => None,
+        _ => match within(0) {
+            (Some(one), 1) => Some(one),
             _ => None,
         },
+    }
+}
+
+impl View<'_> {
+    /// The pod that a span says it is from, else the owner of the address that sent it.
+    pub(crate) fn place_of_span(&self, span: &Span) -> Option<u32> {
+        match span.pod {
+            Some(pod) => self.slabs.place_of_pod(pod),
+            None => self.place_of_address(span.sender()?, span.end_ns),
+        }
     }
 }

@@ -11,23 +11,58 @@
 mod line;
 mod scene;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use crate::address::Address;
 use crate::link::Parent;
-use crate::link::ids::SpanLinks;
-use crate::observation::{ExchangeId, Seen, address};
-use crate::ownership::{Owner, Ownership};
 use crate::reason::Reason;
-pub(crate) use line::{addressed, was_refused};
+use crate::sight::Sight;
+use crate::slab::{ExchangeId, LogId, RowId};
 use scene::Scene;
 
-/// Index of a line in [`Seen::access_logs`].
-pub(crate) type LogId = usize;
+/// The lines in sight by the place that wrote them.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    of_place: BTreeMap<u32, Vec<LogId>>,
+}
 
+impl Lines {
+    pub(crate) fn new(sight: &Sight<'_>) -> Self {
+        let view = sight.view();
+        let mut lines = Self::default();
+        let mut known: BTreeMap<(Address, i64), Option<u32>> = BTreeMap::new();
+        for (window, _) in sight.windows() {
+            let Some(slab) = sight.slabs.slab(window) else { continue };
+            for (row, log) in slab.access_logs.iter().enumerate() {
+                if log.event_ns >= view.until_ns {
+                    continue;
+                }
+                let of_address = |ip: Address| {
+                    let at = (ip, log.end_lo_ns);
+                    *known.entry(at).or_insert_with(|| view.place_of_address(at.0, at.1))
+                };
+                let place = match log.pod {
+                    Some(pod) => sight.slabs.place_of_pod(pod),
+                    None => log.emitter_ip.and_then(of_address),
+                };
+                if let Some(place) = place {
+                    let id = RowId { window, row: row as u32 };
+                    lines.of_place.entry(place).or_default().push(id);
+                }
+            }
+        }
+        lines
+    }
+
+    /// Lines of a place, in the order in which it wrote them; `None` where it writes none.
+    pub(crate) fn of(&self, place: u32) -> Option<&[LogId]> {
+        self.of_place.get(&place).map(Vec::as_slice)
+    }
+}
+
+/// What proxies' lines decide in one window.
 #[derive(Debug, Default)]
 pub(crate) struct ProxyLinks {
-    /// Places that write access logs.
-    pub(crate) proxies: BTreeSet<usize>,
     /// Call -> the request that it was made for.
     pub(crate) parents: BTreeMap<ExchangeId, Parent>,
     /// Calls of proxies that stay undecided, with the requests that contain them.
@@ -39,30 +74,21 @@ pub(crate) struct ProxyLinks {
 }
 
 impl ProxyLinks {
-    pub(crate) fn new(
-        seen: &Seen<'_>,
-        owners: &Ownership,
-        spans: &SpanLinks,
-        server_of: &[Option<ExchangeId>],
-    ) -> Self {
-        let mut logs_of: BTreeMap<usize, Vec<LogId>> = BTreeMap::new();
-        for (id, log) in seen.access_logs.iter().enumerate() {
-            if let Some(place) = place(seen, owners, log) {
-                logs_of.entry(place).or_default().push(id);
-            }
-        }
-        let mut links = Self::default();
-        for (place, logs) in logs_of {
-            links.proxies.insert(place);
-            let mut scene = Scene::new(seen, &seen.places[place], logs);
-            scene.name_calls_by_request_id(spans, server_of);
-            scene.narrow();
-            links.take(&scene);
-        }
-        links
+    /// Decides the calls of one proxy. `servers` and `clients` by start.
+    pub(crate) fn decide(
+        &mut self,
+        sight: &Sight<'_>,
+        servers: &[ExchangeId],
+        clients: &[ExchangeId],
+        lines: &[LogId],
+    ) {
+        let mut scene = Scene::new(sight, servers, clients, lines.to_vec());
+        scene.name_calls_by_request_id();
+        scene.narrow();
+        self.take(&scene);
     }
 
-    fn take(&mut self, scene: &Scene<'_, '_>) {
+    fn take(&mut self, scene: &Scene<'_>) {
         for (call, parent) in scene.parent.iter().enumerate() {
             let client = scene.clients[call];
             match parent {
@@ -98,16 +124,5 @@ impl ProxyLinks {
                 self.log_candidates.insert(id, fitting);
             }
         }
-    }
-}
-
-fn place(seen: &Seen<'_>, owners: &Ownership, log: &tables::AccessLog) -> Option<usize> {
-    if let Some(uid) = log.pod_uid.as_deref() {
-        return seen.place_of_pod(uid);
-    }
-    let ip = address(log.emitter_ip.as_deref())?;
-    match owners.holder(ip, log.end_lo_ns) {
-        Owner::Pod(pod) => seen.place_of_pod(&pod.uid),
-        _ => None,
     }
 }

@@ -2,107 +2,183 @@
 //!
 //! Sequence numbers are absolute and unchanged by L3/L4 NAT, so this needs neither synchronised
 //! clocks nor a conntrack record. Tuples must agree too, directly or through a translation.
+//!
+//! Most pairs end in one window and agree in both sequence numbers: those are settled first. What
+//! is left also looks at the neighbouring windows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
 
-use crate::Settings;
-use crate::link::nat::Translations;
-use crate::observation::{Exchange, ExchangeId, Role, Seen};
-use crate::ownership::Ownership;
+use crate::columns::{Exchange, Role};
+use crate::link::View;
+use crate::link::claim::{Claim, Claims};
+use crate::slab::{ExchangeId, RowId, Slab};
 
+/// Pairs of the clients of one window.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs {
+    /// By row of the client.
     pub(crate) server_of: Vec<Option<ExchangeId>>,
-    pub(crate) client_of: Vec<Option<ExchangeId>>,
+    /// Clients by server.
+    pub(crate) claims: Claims,
+    /// Clients that more than one server fits, or that share the only one that fits.
     pub(crate) contested: BTreeMap<ExchangeId, Vec<ExchangeId>>,
-    pub(crate) contested_servers: BTreeSet<ExchangeId>,
 }
 
-pub(crate) fn pair(
-    seen: &Seen<'_>,
-    owners: &Ownership,
-    nat: &Translations,
-    settings: &Settings,
-) -> Pairs {
-    let mut servers: BTreeMap<i64, Vec<ExchangeId>> = BTreeMap::new();
-    for (id, e) in seen.exchanges.iter().enumerate() {
-        if e.role == Role::Server {
-            servers.entry(e.row.tcp_seq_req).or_default().push(id);
+impl Pairs {
+    /// Pairs the clients among the first `count` exchanges of `view.window`.
+    pub(crate) fn new(view: &View<'_>, count: usize) -> Self {
+        let Some(slab) = view.slabs.slab(view.window) else { return Self::default() };
+        let mut pairs = Self {
+            server_of: vec![None; count],
+            claims: Claims::new(view.window, count),
+            ..Self::default()
+        };
+        let left = pairs.settle(view, slab, count);
+        pairs.search(view, slab, &left);
+        pairs
+    }
+
+    /// Pairs what ends in the window and agrees in both sequence numbers; answers what is left.
+    fn settle(&mut self, view: &View<'_>, slab: &Slab, count: usize) -> Vec<u32> {
+        let mut left = Vec::new();
+        let mut found = Vec::new();
+        let mut settled: Vec<Option<u32>> = vec![None; count];
+        let mut twice = Vec::new();
+        for (row, client) in slab.exchanges[..count].iter().enumerate() {
+            if client.role != Role::Client {
+                continue;
+            }
+            let row = row as u32;
+            found.clear();
+            slab.with_seq(client.seq_req, Role::Server, &mut found);
+            found.retain(|&s| {
+                let server = &slab.exchanges[s as usize];
+                (s as usize) < count && view.is_whole_match(client, server)
+            });
+            match found[..] {
+                [s] if settled[s as usize].is_none() => settled[s as usize] = Some(row),
+                [s] => twice.push((s, row)),
+                _ => left.push(row),
+            }
+        }
+        for (server, row) in twice {
+            left.push(row);
+            left.extend(settled[server as usize].take());
+        }
+        left.sort_unstable();
+        for (server, client) in settled.into_iter().enumerate() {
+            let Some(client) = client else { continue };
+            let server = RowId { window: view.window, row: server as u32 };
+            self.claims.claim(server, client);
+            self.server_of[client as usize] = Some(server);
+        }
+        left
+    }
+
+    /// Looks at the neighbours too, and at servers without a response.
+    fn search(&mut self, view: &View<'_>, slab: &Slab, left: &[u32]) {
+        let mut fits: Vec<(u32, Vec<ExchangeId>)> = Vec::new();
+        let mut wanted: BTreeMap<ExchangeId, usize> = BTreeMap::new();
+        let mut rows = Vec::new();
+        for &row in left {
+            let client = &slab.exchanges[row as usize];
+            let mut servers = Vec::new();
+            for (window, limit) in view.neighbours() {
+                let Some(other) = view.slabs.slab(window) else { continue };
+                rows.clear();
+                other.with_seq(client.seq_req, Role::Server, &mut rows);
+                for &s in rows.iter().filter(|&&s| (s as usize) < limit) {
+                    let id = RowId { window, row: s };
+                    let server = &other.exchanges[s as usize];
+                    if self.is_free(view, id, server) && view.is_one_stream(client, server) {
+                        servers.push(id);
+                    }
+                }
+            }
+            for &server in &servers {
+                *wanted.entry(server).or_default() += 1;
+            }
+            if !servers.is_empty() {
+                fits.push((row, servers));
+            }
+        }
+        for (row, servers) in fits {
+            let client = RowId { window: view.window, row };
+            match servers[..] {
+                [server] if wanted[&server] == 1 => {
+                    self.server_of[row as usize] = Some(server);
+                    self.claims.claim(server, row);
+                }
+                _ => {
+                    self.contested.insert(client, servers);
+                }
+            }
         }
     }
 
-    let mut servers_for: BTreeMap<ExchangeId, Vec<ExchangeId>> = BTreeMap::new();
-    let mut clients_for: BTreeMap<ExchangeId, Vec<ExchangeId>> = BTreeMap::new();
-    for (c, client) in seen.exchanges.iter().enumerate() {
-        if client.role != Role::Client {
-            continue;
+    /// Whether no client of the server's own window is settled with it.
+    fn is_free(&self, view: &View<'_>, id: ExchangeId, server: &Exchange) -> bool {
+        if id.window == view.window {
+            return self.claims.of(id) == Claim::Nobody;
         }
-        for &s in servers.get(&client.row.tcp_seq_req).into_iter().flatten() {
-            if same_stream(seen, owners, nat, settings, client, &seen.exchanges[s]) {
-                servers_for.entry(c).or_default().push(s);
-                clients_for.entry(s).or_default().push(c);
-            }
-        }
+        let Some(slab) = view.slabs.slab(id.window) else { return true };
+        let mut clients = Vec::new();
+        slab.with_seq(server.seq_req, Role::Client, &mut clients);
+        !clients.iter().any(|&c| view.is_whole_match(&slab.exchanges[c as usize], server))
     }
-
-    let mut pairs = Pairs {
-        server_of: vec![None; seen.exchanges.len()],
-        client_of: vec![None; seen.exchanges.len()],
-        ..Pairs::default()
-    };
-    for (c, found) in servers_for {
-        match found[..] {
-            [s] if clients_for[&s].len() == 1 => {
-                pairs.server_of[c] = Some(s);
-                pairs.client_of[s] = Some(c);
-            }
-            _ => {
-                pairs.contested_servers.extend(&found);
-                pairs.contested.insert(c, found);
-            }
-        }
-    }
-    pairs
 }
 
-fn same_stream(
-    seen: &Seen<'_>,
-    owners: &Ownership,
-    nat: &Translations,
-    settings: &Settings,
-    client: &Exchange<'_>,
-    server: &Exchange<'_>,
-) -> bool {
-    let same_response = match (client.row.tcp_seq_resp, server.row.tcp_seq_resp) {
-        (Some(at_client), Some(at_server)) if at_client == at_server => true,
-        // The same sequence number of the request by chance, or of a tuple's earlier life.
-        (Some(_), Some(_)) => return false,
-        // The client read a response that the server never sent.
-        (Some(_), None) => return false,
-        (None, _) => false,
-    };
-    // Both sequence numbers agree by chance once in 2^64, so that clocks further apart than they
-    // should be do no harm; one alone needs the clocks too.
-    let slack_ns = if same_response { settings.guard_ns } else { settings.skew_ns };
-    let began_with_client = server.row.start_ns >= client.row.start_ns - slack_ns
-        && server.row.start_ns <= client.upper_ns().saturating_add(slack_ns);
-    if !began_with_client {
-        return false;
+impl View<'_> {
+    /// Windows in which the other end of a stream may have ended, each with how many of its
+    /// exchanges may be looked at.
+    fn neighbours(&self) -> impl Iterator<Item = (u32, usize)> {
+        let range: Range<u32> = self.window.saturating_sub(1)..self.window + 2;
+        range.map(|window| (window, self.visible(window)))
     }
-    let same_client_end = client.local == server.remote;
-    if same_client_end && (client.remote == server.local || same_response) {
-        return true;
+
+    /// Both sequence numbers agree, and what the tuples say.
+    fn is_whole_match(&self, client: &Exchange, server: &Exchange) -> bool {
+        let same_response = client.seq_resp().is_some() && client.seq_resp() == server.seq_resp();
+        same_response && self.is_one_stream(client, server)
     }
-    if nat.between(seen, client, server).is_some() {
-        return true;
+
+    fn is_one_stream(&self, client: &Exchange, server: &Exchange) -> bool {
+        if client.seq_req < 0 || client.stream_id != server.stream_id {
+            return false;
+        }
+        let same_response = match (client.seq_resp(), server.seq_resp()) {
+            (Some(at_client), Some(at_server)) if at_client == at_server => true,
+            // The same sequence number of the request by chance, or of a tuple's earlier life.
+            (Some(_), Some(_)) => return false,
+            // The client read a response that the server never sent.
+            (Some(_), None) => return false,
+            (None, _) => false,
+        };
+        // Both sequence numbers agree by chance once in 2^64, so that clocks further apart than
+        // they should be do no harm; one alone needs the clocks too.
+        let settings = self.settings;
+        let slack_ns = if same_response { settings.guard_ns } else { settings.skew_ns };
+        let began_with_client = server.start_ns >= client.start_ns - slack_ns
+            && server.start_ns <= client.upper_ns().saturating_add(slack_ns);
+        if !began_with_client {
+            return false;
+        }
+        let same_client_end = client.local() == server.remote();
+        if same_client_end && (client.remote() == server.local() || same_response) {
+            return true;
+        }
+        if self.nat.between(client, server).is_some() {
+            return true;
+        }
+        // Without the record of the translation: 64 bits of sequence numbers agree, and what the
+        // client addressed is a Service that had this server behind it.
+        let at = client.start_ns;
+        let service_has_server = self.owners.service(client.remote(), at).is_some_and(|service| {
+            self.owners
+                .services_of_endpoint(server.local(), at)
+                .contains(&(service.namespace.as_str(), service.name.as_str()))
+        });
+        service_has_server && (same_response || same_client_end)
     }
-    // Without the record of the translation: 64 bits of sequence numbers agree, and what the
-    // client addressed is a Service that had this server behind it.
-    let at = client.row.start_ns;
-    let service_has_server = owners.service(client.remote, at).is_some_and(|service| {
-        owners
-            .services_of_endpoint(server.local, at)
-            .contains(&(service.namespace.as_str(), service.name.as_str()))
-    });
-    service_has_server && (same_response || same_client_end)
 }

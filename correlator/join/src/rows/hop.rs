@@ -8,14 +8,15 @@ use tables::Hop;
 
 use crate::SECOND;
 use crate::address::{End, Tuple};
+use crate::columns::{self, EndCause, Exchange};
 use crate::confidence;
 use crate::link::nat;
-use crate::link::proxy::was_refused;
-use crate::observation::{Exchange, ExchangeId};
+use crate::names::Name;
 use crate::ownership::{Owner, Pod, Service};
 use crate::path::{Entry, Leg, Root, Tree, entry};
 use crate::reason::Reason;
 use crate::rows::Scope;
+use crate::slab::ExchangeId;
 use crate::verdict::Findings;
 
 /// How requests got from what the client addressed to the socket that answered.
@@ -25,7 +26,7 @@ struct Route {
     original: Option<Tuple>,
     /// The server's end and whom it answered, as the server's socket saw it.
     reply: Option<Tuple>,
-    node: Option<String>,
+    node: Option<Name>,
     /// A conntrack entry was recorded; otherwise the translation follows from both ends.
     recorded: bool,
     /// More than one conntrack entry may be the one.
@@ -45,20 +46,14 @@ impl<'a> Writer<'a> {
         Self { scope, tree }
     }
 
-    /// The line that the first proxy wrote of the request.
-    pub(crate) fn root_log(&self) -> Option<&'a tables::AccessLog> {
-        let server = self.tree.legs[0].server?;
-        let log = self.scope.links.proxies.log_of.get(&server)?;
-        Some(self.scope.seen.access_logs[*log])
-    }
-
     pub(crate) fn hop(&self, position: usize, findings: &mut Findings) -> Hop {
         let leg = &self.tree.legs[position];
+        let head = self.scope.head();
         let mut hop = Hop {
-            hour: tables::hour_of_ns(self.scope.window.start),
-            win: self.scope.window.start / SECOND,
-            stage: self.scope.stage.code().into(),
-            finality: self.scope.stage.finality().into(),
+            hour: head.hour,
+            win: head.win,
+            stage: head.stage,
+            finality: head.finality,
             position: i32::try_from(position).unwrap_or(i32::MAX),
             parent: leg.parent.and_then(|p| i32::try_from(p).ok()),
             attempt: leg.logged.map_or(1, |a| i32::try_from(a.index + 1).unwrap_or(i32::MAX)),
@@ -88,8 +83,8 @@ impl<'a> Writer<'a> {
         hop
     }
 
-    fn exchange(&self, id: ExchangeId) -> &'a Exchange<'a> {
-        &self.scope.seen.exchanges[id]
+    fn exchange(&self, id: ExchangeId) -> &'a Exchange {
+        self.scope.sight.exchange(id)
     }
 
     fn times(&self, leg: &Leg, hop: &mut Hop) {
@@ -97,19 +92,19 @@ impl<'a> Writer<'a> {
         let server = leg.server.map(|s| self.exchange(s));
         let parent_start = || {
             let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
-            parent.map_or(0, |s| self.exchange(s).row.start_ns)
+            parent.map_or(0, |s| self.exchange(s).start_ns)
         };
         let (start_ns, end_ns) = match client.or(server) {
-            Some(e) => (e.row.start_ns, e.row.end_ns),
+            Some(e) => (e.start_ns, e.end_ns),
             None => (parent_start(), parent_start()),
         };
         hop.start_ns = start_ns;
         hop.start_time = tables::micros_of_ns(start_ns);
         hop.end_ns = end_ns;
-        let seen_by = client.or(server).map(|e| e.row);
+        let seen_by = client.or(server);
         hop.bytes_request = seen_by.map(|r| r.bytes_request);
         hop.bytes_response = seen_by.map(|r| r.bytes_response);
-        let duration = |e: &Exchange<'_>| e.row.end_ns - e.row.start_ns;
+        let duration = |e: &Exchange| e.end_ns - e.start_ns;
         hop.server_ns = server.filter(|s| s.has_response()).map(duration);
         if let (Some(client), Some(server_ns)) = (client, hop.server_ns) {
             // The server's turn can look longer than the client's by the stamp of its last write.
@@ -126,7 +121,7 @@ impl<'a> Writer<'a> {
         confidence: &mut f64,
         findings: &mut Findings,
     ) -> Route {
-        let (seen, nat) = (self.scope.seen, &self.scope.links.nat);
+        let nat = self.scope.sight.nat;
         if leg.client.is_some() {
             hop.evidence.push("client_exchange".into());
         }
@@ -139,23 +134,23 @@ impl<'a> Writer<'a> {
                 hop.evidence.push("tcp_seq".into());
                 reasons.insert(Reason::OkTupleSeq);
                 *confidence = confidence.min(confidence::of(Reason::OkTupleSeq));
-                let binding = nat.between(seen, client, server);
+                let binding = nat.between(client, server);
                 Route {
-                    original: Some(Tuple { source: client.local, destination: client.remote }),
-                    reply: Some(Tuple { source: server.local, destination: server.remote }),
-                    node: binding.map(|b| seen.bindings[b].row.node.clone()),
+                    original: Some(Tuple { source: client.local(), destination: client.remote() }),
+                    reply: Some(Tuple { source: server.local(), destination: server.remote() }),
+                    node: binding.map(|b| nat.get(b).node),
                     recorded: binding.is_some(),
                     ..Route::default()
                 }
             }
             (Some(c), None) => {
                 let client = self.exchange(c);
-                let found = nat.of_client(seen, client);
+                let found = nat.of_client(client);
                 let binding = found.ok();
                 Route {
-                    original: Some(Tuple { source: client.local, destination: client.remote }),
-                    reply: binding.map(|b| seen.bindings[b].reply),
-                    node: binding.map(|b| seen.bindings[b].row.node.clone()),
+                    original: Some(Tuple { source: client.local(), destination: client.remote() }),
+                    reply: binding.map(|b| nat.get(b).reply),
+                    node: binding.map(|b| nat.get(b).node),
                     recorded: binding.is_some(),
                     reused: found == Err(nat::NoBinding::PortReuse),
                     ..Route::default()
@@ -180,23 +175,22 @@ impl<'a> Writer<'a> {
     /// The entry of a path: back through the translations to the client that no agent saw.
     fn arrival(&self, server: ExchangeId, findings: &mut Findings) -> Route {
         let exchange = self.exchange(server);
-        let reply = Tuple { source: exchange.local, destination: exchange.remote };
-        let direct = Tuple { source: exchange.remote, destination: exchange.local };
+        let reply = Tuple { source: exchange.local(), destination: exchange.remote() };
+        let direct = Tuple { source: exchange.remote(), destination: exchange.local() };
         let client = "client".to_owned();
-        let at_ns = exchange.row.start_ns;
+        let at_ns = exchange.start_ns;
         // A node or its bridge sends for others: behind it stands whoever was masqueraded there.
-        let hidden_behind = |ip| match self.scope.owners.holder(ip, at_ns) {
+        let hidden_behind = |ip| match self.scope.sight.owners.holder(ip, at_ns) {
             Owner::Node(node) | Owner::PodRange(node) => {
-                let why = self.scope.coverage.whole(node, at_ns - SECOND, exchange.row.end_ns);
+                let why = self.scope.whole(node, at_ns - SECOND, exchange.end_ns);
                 Some(why.err().unwrap_or(Reason::SnatHiddenClient))
             }
             _ => None,
         };
-        match entry(self.scope.seen, self.scope.links, server) {
+        match entry(self.scope.sight, server) {
             Entry::Translated(chain) => {
-                let bindings = &self.scope.seen.bindings;
-                let first: Option<nat::BindingId> = chain.first().copied();
-                let original = first.map(|b| bindings[b].original);
+                let first = chain.first().map(|&id| self.scope.sight.nat.get(id));
+                let original = first.map(|b| b.original);
                 let why = original.and_then(|o| hidden_behind(o.source.ip));
                 if let Some(why) = why {
                     findings.miss(client, why);
@@ -204,13 +198,13 @@ impl<'a> Writer<'a> {
                 Route {
                     original,
                     reply: Some(reply),
-                    node: first.map(|b| bindings[b].row.node.clone()),
+                    node: first.map(|b| b.node),
                     recorded: true,
                     is_client_hidden: why.is_some(),
                     ..Route::default()
                 }
             }
-            Entry::Direct => match hidden_behind(exchange.remote.ip) {
+            Entry::Direct => match hidden_behind(exchange.remote_ip) {
                 Some(why) => {
                     findings.miss(client, why);
                     Route { reply: Some(reply), ..Route::default() }
@@ -236,20 +230,22 @@ impl<'a> Writer<'a> {
         let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
         match leg.client.or(parent.filter(|_| leg.server.is_none())) {
             Some(id) => {
-                let row = self.exchange(id).row;
-                hop.source_node = Some(row.node.clone());
-                let pod = row.pod_uid.as_deref().and_then(|uid| self.scope.owners.pod(uid));
-                match (&row.pod_uid, pod) {
+                let row = self.exchange(id);
+                hop.source_node = Some(self.scope.text(row.node).to_owned());
+                let uid = self.scope.sight.slabs.names.text_of(row.pod);
+                let pod = uid.and_then(|uid| self.scope.sight.owners.pod(uid));
+                match (uid, pod) {
                     (_, Some(pod)) => set_source(hop, pod),
                     (Some(uid), None) => {
-                        hop.source_pod_uid = Some(uid.clone());
+                        hop.source_pod_uid = Some(uid.to_owned());
                         findings.miss(format!("name of pod {uid}"), Reason::MissingLate);
                     }
                     (None, None) => {
                         findings.miss("caller's pod".into(), Reason::AmbigSharedHostIp);
                     }
                 }
-                hop.evidence.extend(row.attributed_by.iter().map(|by| format!("source_by_{by}")));
+                let by = self.scope.sight.slabs.names.text_of(row.attributed_by);
+                hop.evidence.extend(by.map(|by| format!("source_by_{by}")));
             }
             None if route.original.is_none() || route.is_client_hidden => {
                 reasons.insert(Reason::SnatHiddenClient);
@@ -268,7 +264,7 @@ impl<'a> Writer<'a> {
 
     fn service(&self, leg: &Leg, route: &Route) -> Option<&'a Service> {
         let at_ns = self.began_ns(leg);
-        route.original.and_then(|o| self.scope.owners.service(o.destination, at_ns))
+        route.original.and_then(|o| self.scope.sight.owners.service(o.destination, at_ns))
     }
 
     fn name_service(
@@ -282,7 +278,7 @@ impl<'a> Writer<'a> {
         let at_ns = self.began_ns(leg);
         let end = hop.destination_ip.as_deref().zip(hop.destination_port);
         let end = end.and_then(|(ip, port)| End::parse(ip, port));
-        let behind = end.map(|e| self.scope.owners.services_of_endpoint(e, at_ns));
+        let behind = end.map(|e| self.scope.sight.owners.services_of_endpoint(e, at_ns));
         let behind = behind.unwrap_or_default();
         match (service, &behind[..]) {
             (Some(service), _) => {
@@ -320,24 +316,23 @@ impl<'a> Writer<'a> {
         .into();
         // An inner translation alone would name the node as the client.
         if (dnat || snat) && !route.is_client_hidden {
-            hop.nat_node.clone_from(&route.node);
+            hop.nat_node = self.scope.name(route.node);
             hop.nat_original = Some(original.to_string());
             hop.nat_reply = Some(reply.to_string());
         }
     }
 
     fn outcome(&self, leg: &Leg, hop: &mut Hop) {
-        let span = leg.server.and_then(|s| self.scope.links.spans.span_of.get(&s));
-        let span = span.map(|&s| self.scope.seen.spans[s]);
-        let attempt = leg.logged.map(|a| &self.scope.seen.access_logs[a.log].attempts[a.index]);
-        let own_log = leg.server.and_then(|s| self.scope.links.proxies.log_of.get(&s));
-        let own_log = own_log.map(|&l| self.scope.seen.access_logs[l]);
+        let span = leg.server.and_then(|s| self.scope.span_of(s));
+        let attempt = leg.logged.map(|a| &self.scope.sight.slabs.attempts(a.log)[a.index]);
+        let own_log = leg.server.and_then(|s| self.scope.line_of(s)).map(|(log, _)| log);
         hop.status = own_log
             .and_then(|l| l.status)
             .or(attempt.and_then(|a| a.status))
-            .or(span.and_then(|s| s.status_code));
-        hop.method = own_log.and_then(|l| l.method.clone()).or(span.and_then(|s| s.method.clone()));
-        hop.route = own_log.and_then(|l| l.route.clone()).or(span.and_then(|s| s.route.clone()));
+            .or(span.and_then(|s| s.status).map(i32::from));
+        let method = own_log.and_then(|l| l.method).or(span.and_then(|s| s.method));
+        let route = own_log.and_then(|l| l.route).or(span.and_then(|s| s.route));
+        (hop.method, hop.route) = (self.scope.name(method), self.scope.name(route));
         if own_log.is_some() || attempt.is_some() {
             tell(hop, "access_log");
         }
@@ -347,7 +342,7 @@ impl<'a> Writer<'a> {
         let observed = leg.client.or(leg.server).map(|id| self.exchange(id));
         hop.failure_cause = match observed {
             Some(e) if !e.has_response() => Some(self.end_cause(e)),
-            None if attempt.is_some_and(was_refused) => {
+            None if attempt.is_some_and(columns::Attempt::was_refused) => {
                 let timed_out = hop.status == Some(504);
                 Some(if timed_out { "timeout" } else { "refused" }.into())
             }
@@ -356,16 +351,11 @@ impl<'a> Writer<'a> {
     }
 
     /// Why a connection ended without an answer.
-    fn end_cause(&self, exchange: &Exchange<'_>) -> String {
-        let of_socket = |c: &&&tables::Connection| {
-            c.node == exchange.row.node && c.socket_cookie == exchange.row.socket_cookie
-        };
-        let ended = self.scope.seen.connections.iter().filter(of_socket);
-        let cause = ended.filter_map(|c| c.end_cause.as_deref()).next_back();
-        match cause {
-            Some("reset") => "reset",
-            Some("refused") => "refused",
-            Some("timeout") => "timeout",
+    fn end_cause(&self, exchange: &Exchange) -> String {
+        match self.scope.sight.end_cause(exchange) {
+            Some(EndCause::Reset) => "reset",
+            Some(EndCause::Refused) => "refused",
+            Some(EndCause::Timeout) => "timeout",
             _ => "no_response",
         }
         .into()
@@ -373,7 +363,7 @@ impl<'a> Writer<'a> {
 
     fn labels(&self, leg: &Leg, hop: &mut Hop, reasons: &mut BTreeSet<Reason>) {
         let Some(a) = leg.logged else { return };
-        let attempts = &self.scope.seen.access_logs[a.log].attempts;
+        let attempts = self.scope.sight.slabs.attempts(a.log);
         if attempts[a.index].group > 0 {
             reasons.insert(Reason::InternalRedirect);
         }
@@ -387,7 +377,7 @@ impl<'a> Writer<'a> {
     fn kind(&self, leg: &Leg, hop: &Hop) -> &'static str {
         let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
         let is_proxy =
-            |id: ExchangeId| self.scope.links.proxies.proxies.contains(&self.exchange(id).place);
+            |id: ExchangeId| self.scope.relays.proxy_places.contains(&self.exchange(id).place);
         if leg.parent.is_none() && matches!(self.tree.root, Root::Arrival(_)) {
             "edge"
         } else if parent.is_some_and(is_proxy) {
@@ -404,7 +394,7 @@ impl<'a> Writer<'a> {
     fn began_ns(&self, leg: &Leg) -> i64 {
         let observed = leg.client.or(leg.server);
         let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
-        observed.or(parent).map_or(self.tree.end_ns, |id| self.exchange(id).row.start_ns)
+        observed.or(parent).map_or(self.tree.end_ns, |id| self.exchange(id).start_ns)
     }
 }
 

@@ -3,24 +3,26 @@
 use tables::{Ambiguous, Candidate};
 
 use crate::SECOND;
-use crate::observation::ExchangeId;
+use crate::columns::Malformed;
 use crate::ownership::Owner;
 use crate::path::{Entry, Root, Tree, entry};
 use crate::reason::Reason;
 use crate::relay::Cause;
 use crate::rows::Scope;
+use crate::slab::ExchangeId;
 
 /// Candidates of one ambiguous row; the rest would not help anybody.
 const CANDIDATES_MAX: usize = 5;
 
 /// A row of `ambiguous` without what names the case.
 fn blank(scope: &Scope<'_>, id: ExchangeId) -> Ambiguous {
-    let row = scope.seen.exchanges[id].row;
+    let row = scope.sight.exchange(id);
+    let head = scope.head();
     Ambiguous {
-        hour: tables::hour_of_ns(scope.window.start),
-        win: scope.window.start / SECOND,
-        stage: scope.stage.code().into(),
-        finality: scope.stage.finality().into(),
+        hour: head.hour,
+        win: head.win,
+        stage: head.stage,
+        finality: head.finality,
         start_time: tables::micros_of_ns(row.start_ns),
         start_ns: row.start_ns,
         end_ns: row.end_ns,
@@ -32,12 +34,12 @@ fn blank(scope: &Scope<'_>, id: ExchangeId) -> Ambiguous {
 pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree) -> Option<Ambiguous> {
     let (id, client) = match tree.root {
         Root::Arrival(server) => {
-            let exchange = &scope.seen.exchanges[server];
-            let client = match entry(scope.seen, scope.links, server) {
-                Entry::Translated(chain) => scope.seen.bindings[*chain.first()?].original.source,
-                _ => exchange.remote,
+            let exchange = scope.sight.exchange(server);
+            let client = match entry(scope.sight, server) {
+                Entry::Translated(chain) => scope.sight.nat.get(*chain.first()?).original.source,
+                _ => exchange.remote(),
             };
-            match scope.owners.holder(client.ip, exchange.row.start_ns) {
+            match scope.sight.owners.holder(client.ip, exchange.start_ns) {
                 Owner::Pod(pod) => {
                     let node = pod.node.clone().unwrap_or_default();
                     (server, Some((node, pod.name.clone())))
@@ -59,15 +61,15 @@ pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree) -> Option<Ambiguous>
         // A call that seems to have begun in a pod did so only if nothing before it was missed.
         Root::Call(call) => (call, None),
     };
-    let row = scope.seen.exchanges[id].row;
+    let row = scope.sight.exchange(id);
     let (node, segment) = match &client {
         Some((node, name)) => {
             (node.as_str(), format!("caller of {} in {name}", place_name(scope, id)))
         }
-        None => (row.node.as_str(), format!("cause of a call by {}", place_name(scope, id))),
+        None => (scope.text(row.node), format!("cause of a call by {}", place_name(scope, id))),
     };
     let from_ns = row.start_ns - SECOND;
-    let why = scope.coverage.whole(node, from_ns, row.end_ns).err();
+    let why = scope.whole(node, from_ns, row.end_ns).err();
     let reason = match (client.is_some(), why) {
         (_, Some(why)) => why,
         (true, None) => Reason::FailOrphan,
@@ -84,18 +86,18 @@ pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree) -> Option<Ambiguous>
 /// Calls of a path that more than one server exchange fits.
 pub(super) fn contested(scope: &Scope<'_>, tree: &Tree, path_id: &str) -> Vec<Ambiguous> {
     let calls = tree.legs.iter().filter_map(|leg| leg.client);
-    let with_servers = calls.filter_map(|c| Some((c, scope.links.contested.get(&c)?)));
+    let with_servers = calls.filter_map(|c| Some((c, scope.sight.contested(c)?)));
     with_servers
         .map(|(call, servers)| Ambiguous {
             path_id: Some(path_id.to_owned()),
-            segment: format!("server of {}", scope.seen.exchanges[call].remote),
+            segment: format!("server of {}", scope.sight.exchange(call).remote()),
             reason: Reason::AmbigNatPortReuse.code().into(),
             candidates: servers
                 .iter()
                 .take(CANDIDATES_MAX)
                 .map(|&s| Candidate {
                     path_id: None,
-                    what: format!("{} ({})", place_name(scope, s), scope.seen.exchanges[s].local),
+                    what: format!("{} ({})", place_name(scope, s), scope.sight.exchange(s).local()),
                     p: 1.0 / servers.len() as f64,
                     evidence: vec!["tcp_seq".into()],
                 })
@@ -109,7 +111,7 @@ pub(super) fn contested(scope: &Scope<'_>, tree: &Tree, path_id: &str) -> Vec<Am
 /// A request of a proxy that more than one log line fits: its hops are known, its id is not.
 pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree, path_id: &str) -> Option<Ambiguous> {
     let Root::Arrival(server) = tree.root else { return None };
-    let logs = scope.links.proxies.log_candidates.get(&server)?;
+    let logs = scope.relays.proxies.log_candidates.get(&server)?;
     Some(Ambiguous {
         path_id: Some(path_id.to_owned()),
         segment: format!("log line of {}", place_name(scope, server)),
@@ -121,7 +123,7 @@ pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree, path_id: &str) -> Optio
                 path_id: None,
                 what: format!(
                     "request id {}",
-                    scope.seen.access_logs[log].request_id.as_deref().unwrap_or("unknown")
+                    scope.id(scope.sight.slabs.log(log).request_id).as_deref().unwrap_or("unknown")
                 ),
                 p: 1.0 / logs.len() as f64,
                 evidence: vec!["access_log".into()],
@@ -139,14 +141,14 @@ pub(super) fn undecided(
     trees: &[usize],
     ids: &[String],
 ) -> Vec<Ambiguous> {
-    let Some(Cause::Undecided { candidates, why }) = scope.relays.causes.get(&call) else {
+    let Some(Cause::Undecided { candidates, why }) = scope.relays.others.get(&call) else {
         return Vec::new();
     };
     let row = Ambiguous {
         segment: format!(
             "relay in {}: call to {}",
             place_name(scope, call),
-            scope.seen.exchanges[call].remote
+            scope.sight.exchange(call).remote()
         ),
         reason: why.code().into(),
         candidates: candidates
@@ -154,7 +156,7 @@ pub(super) fn undecided(
             .take(CANDIDATES_MAX)
             .map(|&s| Candidate {
                 path_id: None,
-                what: format!("request from {}", scope.seen.exchanges[s].remote),
+                what: format!("request from {}", scope.sight.exchange(s).remote()),
                 p: 1.0 / candidates.len() as f64,
                 evidence: vec!["containment".into()],
             })
@@ -169,8 +171,9 @@ pub(super) fn undecided(
 }
 
 pub(super) fn orphan_call(scope: &Scope<'_>, call: ExchangeId, why: Reason) -> Ambiguous {
-    let row = scope.seen.exchanges[call].row;
-    let reason = scope.coverage.whole(&row.node, row.start_ns - SECOND, row.end_ns).err();
+    let row = scope.sight.exchange(call);
+    let reason =
+        scope.sight.coverage.whole(Some(row.node), row.start_ns - SECOND, row.end_ns).err();
     Ambiguous {
         segment: format!("cause of a call by {}", place_name(scope, call)),
         reason: reason.unwrap_or(why).code().into(),
@@ -179,13 +182,14 @@ pub(super) fn orphan_call(scope: &Scope<'_>, call: ExchangeId, why: Reason) -> A
     }
 }
 
-pub(super) fn malformed(scope: &Scope<'_>, row: &tables::Exchange) -> Ambiguous {
+pub(super) fn malformed(scope: &Scope<'_>, row: &Malformed) -> Ambiguous {
+    let head = scope.head();
     Ambiguous {
-        hour: tables::hour_of_ns(scope.window.start),
-        win: scope.window.start / SECOND,
-        stage: scope.stage.code().into(),
-        finality: scope.stage.finality().into(),
-        segment: format!("exchange that node {} reported", row.node),
+        hour: head.hour,
+        win: head.win,
+        stage: head.stage,
+        finality: head.finality,
+        segment: format!("exchange that node {} reported", scope.text(row.node)),
         reason: Reason::FailMalformed.code().into(),
         start_time: tables::micros_of_ns(row.event_ns),
         start_ns: row.event_ns,
@@ -197,7 +201,8 @@ pub(super) fn malformed(scope: &Scope<'_>, row: &tables::Exchange) -> Ambiguous 
 
 /// Name of the pod an exchange happened in, or its node where the pod is not known.
 fn place_name(scope: &Scope<'_>, id: ExchangeId) -> String {
-    let row = scope.seen.exchanges[id].row;
-    let pod = row.pod_uid.as_deref().and_then(|uid| scope.owners.pod(uid));
-    pod.map_or_else(|| format!("node {}", row.node), |p| p.name.clone())
+    let row = scope.sight.exchange(id);
+    let uid = scope.sight.slabs.names.text_of(row.pod);
+    let pod = uid.and_then(|uid| scope.sight.owners.pod(uid));
+    pod.map_or_else(|| format!("node {}", scope.text(row.node)), |p| p.name.clone())
 }

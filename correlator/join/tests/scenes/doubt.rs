@@ -131,6 +131,7 @@ fn request_that_goes_on_after_a_silence_is_final_in_one_window_only() {
         let mut scene = Scene::new();
         scene.arrival(40_000, 100, 9_900, 300);
         let mut later = scene.seen.exchanges[0].clone();
+        scene.seen.exchanges[0].ended_by = "quiet".into();
         later.end_ns = ns(resumed);
         later.event_ns = later.end_ns;
         scene.seen.exchanges.push(later);

@@ -389,7 +389,7 @@ fn exchange_that_comes_again_with_a_later_end_counts_once_with_the_later_end() {
     let mut scene = one_request();
     let mut early = scene.seen.exchanges[0].clone();
     early.end_ns -= 20_000_000;
-    early.event_ns = early.end_ns;
+    (early.event_ns, early.first_response_ns) = (early.end_ns, Some(early.end_ns));
     scene.seen.exchanges.push(early);
     check(&scene, WHOLE);
 }

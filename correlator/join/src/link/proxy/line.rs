@@ -2,12 +2,11 @@
 
 use crate::address::End;
 use crate::link::proxy::scene::Scene;
-use crate::observation::address;
 
 /// A proxy's cached clock and the kernel's stamps differ by an iteration of its event loop.
 pub(super) const EVENT_LOOP_NS: i64 = 5_000_000;
 
-impl Scene<'_, '_> {
+impl Scene<'_> {
     /// Finds the requests that a line fits.
     pub(super) fn find_fitting(&mut self, log: usize, by_end: &[usize]) {
         let near = self.ended_with(log, by_end).iter().copied();
@@ -26,7 +25,7 @@ impl Scene<'_, '_> {
         let is_told = !self.fitting[log].is_empty()
             || near.any(|s| self.lines_of[s].is_empty() && self.same_sizes(log, s));
         if !is_told {
-            for end in self.line(log).attempts.iter().filter_map(addressed) {
+            for end in self.attempts(log).iter().filter_map(|a| a.server) {
                 self.of_unseen.entry(end).or_default().push(log);
             }
         }
@@ -35,7 +34,7 @@ impl Scene<'_, '_> {
     /// Requests that ended when the line says, by their end.
     fn ended_with<'c>(&self, log: usize, by_end: &'c [usize]) -> &'c [usize] {
         let line = self.line(log);
-        let end_ns = |s: &usize| self.server(*s).row.end_ns;
+        let end_ns = |s: &usize| self.server(*s).end_ns;
         let from = by_end.partition_point(|s| end_ns(s) < line.end_lo_ns - EVENT_LOOP_NS);
         let to = by_end.partition_point(|s| end_ns(s) < line.end_hi_ns + EVENT_LOOP_NS);
         by_end.get(from..to).unwrap_or_default()
@@ -43,7 +42,7 @@ impl Scene<'_, '_> {
 
     /// Whether both ends measured the same time.
     fn lasts_as_long(&self, log: usize, server: usize) -> bool {
-        let (line, e) = (self.line(log), self.server(server).row);
+        let (line, e) = (self.line(log), self.server(server));
         line.duration_ns.is_none_or(|d| {
             (e.end_ns - e.start_ns - d).abs() <= line.duration_error_ns + EVENT_LOOP_NS
         })
@@ -52,16 +51,15 @@ impl Scene<'_, '_> {
     /// Whether both ends counted the same bytes from the same peer.
     fn same_sizes(&self, log: usize, server: usize) -> bool {
         let (line, e) = (self.line(log), self.server(server));
-        let same_bytes = line.bytes_received.is_none_or(|b| b == e.row.bytes_request);
-        let body_fits = line.body_bytes_sent.is_none_or(|b| b <= e.row.bytes_response);
-        let remote = address(line.remote_ip.as_deref());
-        same_bytes && body_fits && remote.is_none_or(|ip| ip == e.remote.ip)
+        let same_bytes = line.bytes_received.is_none_or(|b| b == e.bytes_request);
+        let body_fits = line.body_bytes_sent.is_none_or(|b| b <= e.bytes_response);
+        same_bytes && body_fits && line.remote_ip.is_none_or(|ip| ip == e.remote_ip)
     }
 
     /// Whether a line tells of an attempt at that address, or can't be read that far.
     pub(super) fn lists(&self, log: usize, remote: End) -> bool {
-        let line = self.line(log);
-        line.attempts_malformed || line.attempts.iter().any(|a| addressed(a) == Some(remote))
+        let attempts = self.attempts(log);
+        self.line(log).attempts_malformed || attempts.iter().any(|a| a.server == Some(remote))
     }
 
     /// Whether the calls that are known to be the request's are those that the line lists.
@@ -75,13 +73,13 @@ impl Scene<'_, '_> {
             .all(|&call| self.parent[call].is_none_or(|parent| parent == server));
         let its_are_named = calls.iter().all(|c| self.log_of_call.get(c).is_none_or(|l| *l == log));
         let mut attempts =
-            line.attempts.iter().filter_map(|a| Some((addressed(a)?, a.duration_ns)));
+            self.attempts(log).iter().filter_map(|a| Some((a.server?, a.duration_ns)));
         let listed = calls.iter().all(|&call| {
             let client = self.client(call);
             attempts.any(|(end, duration_ns)| {
-                end == client.remote
+                end == client.remote()
                     && duration_ns.is_none_or(|d| {
-                        let measured = client.row.end_ns - client.row.start_ns;
+                        let measured = client.end_ns - client.start_ns;
                         let slack = (line.duration_error_ns + EVENT_LOOP_NS).unsigned_abs();
                         !client.has_response() || measured.abs_diff(d) <= slack
                     })
@@ -89,14 +87,4 @@ impl Scene<'_, '_> {
         });
         named_are_its && its_are_named && listed
     }
-}
-
-/// Address of the server that an attempt was made at; `None` where none was selectable.
-pub(crate) fn addressed(attempt: &tables::Attempt) -> Option<End> {
-    End::parse(attempt.ip.as_deref()?, attempt.port?)
-}
-
-/// Whether no server answered, by what the proxy made of it: a status of its own, and no byte.
-pub(crate) fn was_refused(attempt: &tables::Attempt) -> bool {
-    matches!(attempt.status, None | Some(502 | 504)) && attempt.response_length.unwrap_or(0) == 0
 }

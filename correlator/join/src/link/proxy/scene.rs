@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::End;
+use crate::columns::{AccessLog, Attempt, Exchange};
+use crate::id::Id;
 use crate::interval::Intervals;
-use crate::link::ids::SpanLinks;
-use crate::link::proxy::LogId;
 use crate::link::proxy::line::EVENT_LOOP_NS;
 use crate::matching;
-use crate::observation::{Exchange, ExchangeId, Place, Seen};
+use crate::sight::Sight;
+use crate::slab::{ExchangeId, LogId};
 
 /// A proxy passes the last bytes on before it reads the end of the upstream's stream.
 const TRAILING_READ_NS: i64 = 1_000_000;
@@ -20,10 +21,11 @@ const ROUNDS_MAX: usize = 4;
 /// which hang together in time is paired without the help of their order.
 const ALIGNED_CELLS_MAX: usize = 1 << 22;
 
-pub(super) struct Scene<'a, 'b> {
-    seen: &'b Seen<'a>,
-    pub(super) servers: &'b [ExchangeId],
-    pub(super) clients: &'b [ExchangeId],
+pub(super) struct Scene<'a> {
+    sight: &'a Sight<'a>,
+    /// By start.
+    pub(super) servers: &'a [ExchangeId],
+    pub(super) clients: &'a [ExchangeId],
     pub(super) logs: Vec<LogId>,
     /// Lines are in the order in which the requests end.
     is_in_order: bool,
@@ -45,31 +47,35 @@ pub(super) struct Scene<'a, 'b> {
     pub(super) calls_named: BTreeMap<usize, Vec<usize>>,
 }
 
-impl<'a, 'b> Scene<'a, 'b> {
-    pub(super) fn new(seen: &'b Seen<'a>, place: &'b Place, logs: Vec<LogId>) -> Self {
-        let threads: BTreeSet<i64> =
-            place.servers.iter().map(|&s| seen.exchanges[s].row.thread).collect();
-        let line = |log: LogId| seen.access_logs[log];
+impl<'a> Scene<'a> {
+    pub(super) fn new(
+        sight: &'a Sight<'a>,
+        servers: &'a [ExchangeId],
+        clients: &'a [ExchangeId],
+        logs: Vec<LogId>,
+    ) -> Self {
+        let threads: BTreeSet<u32> = servers.iter().map(|&s| sight.exchange(s).thread).collect();
+        let line = |log: LogId| sight.slabs.log(log);
         let ways: BTreeSet<_> =
-            logs.iter().map(|&l| (&line(l).collector, &line(l).emitter_ip)).collect();
-        let requests = place.servers.iter().map(|&s| &seen.exchanges[s]);
-        let mut by_end: Vec<usize> = (0..place.servers.len()).collect();
-        by_end.sort_by_key(|&s| (seen.exchanges[place.servers[s]].row.end_ns, s));
+            logs.iter().map(|&l| (line(l).collector, line(l).emitter_ip)).collect();
+        let requests = servers.iter().map(|&s| sight.exchange(s));
+        let mut by_end: Vec<usize> = (0..servers.len()).collect();
+        by_end.sort_by_key(|&s| (sight.exchange(servers[s]).end_ns, s));
         let mut rank = vec![0; by_end.len()];
         for (position, &server) in by_end.iter().enumerate() {
             rank[server] = position;
         }
         let mut scene = Self {
-            seen,
-            servers: &place.servers,
-            clients: &place.clients,
+            sight,
+            servers,
+            clients,
             is_in_order: threads.len() == 1 && ways.len() == 1,
-            open: Intervals::new(requests.map(|e| (e.row.start_ns, e.upper_ns()))),
+            open: Intervals::new(requests.map(|e| (e.start_ns, e.upper_ns()))),
             fitting: Vec::new(),
-            lines_of: vec![Vec::new(); place.servers.len()],
+            lines_of: vec![Vec::new(); servers.len()],
             of_unseen: BTreeMap::new(),
             rank,
-            parent: vec![None; place.clients.len()],
+            parent: vec![None; clients.len()],
             server_of_log: vec![None; logs.len()],
             log_of_call: BTreeMap::new(),
             calls_named: BTreeMap::new(),
@@ -85,24 +91,21 @@ impl<'a, 'b> Scene<'a, 'b> {
     }
 
     /// A request id that one line and one callee's span carry names the call of that line.
-    pub(super) fn name_calls_by_request_id(
-        &mut self,
-        spans: &SpanLinks,
-        server_of: &[Option<ExchangeId>],
-    ) {
-        let mut lines: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    pub(super) fn name_calls_by_request_id(&mut self) {
+        let sight = self.sight;
+        let mut lines: BTreeMap<Id, Vec<usize>> = BTreeMap::new();
         for log in 0..self.logs.len() {
-            if let Some(request_id) = self.line(log).request_id.as_deref() {
+            if let Some(request_id) = self.line(log).request_id {
                 lines.entry(request_id).or_default().push(log);
             }
         }
         for (call, client) in self.clients.iter().enumerate() {
-            let span = server_of[*client].and_then(|s| spans.span_of.get(&s));
-            let request_id = span.and_then(|&s| self.seen.spans[s].request_id.as_deref());
-            let found = request_id.and_then(|id| lines.get(id)).map(Vec::as_slice);
+            let span = sight.server_of(*client).and_then(|s| sight.span_of(s).one());
+            let request_id = span.and_then(|s| sight.slabs.span(s).request_id);
+            let found = request_id.and_then(|id| lines.get(&id)).map(Vec::as_slice);
             if let Some([log]) = found {
                 // A service that passes the id on calls back through the proxy with it too.
-                let remote = self.seen.exchanges[*client].remote;
+                let remote = sight.exchange(*client).remote();
                 if self.lists(*log, remote) {
                     self.log_of_call.insert(call, *log);
                     self.calls_named.entry(*log).or_default().push(call);
@@ -153,7 +156,7 @@ impl<'a, 'b> Scene<'a, 'b> {
 
     fn possible_parents(&self, call: usize) -> Vec<usize> {
         let mut possible = self.containing(call);
-        let remote = self.client(call).remote;
+        let remote = self.client(call).remote();
         possible.retain(|&s| {
             let mut lines = self.lines_of[s]
                 .iter()
@@ -172,19 +175,18 @@ impl<'a, 'b> Scene<'a, 'b> {
     /// Requests during which the call was made and answered, in the same process.
     pub(super) fn containing(&self, call: usize) -> Vec<usize> {
         let client = self.client(call);
-        let row = client.row;
-        let first_response_ns = row.first_response_ns.unwrap_or(row.start_ns);
-        let end_ns = if client.has_response() { row.end_ns } else { row.start_ns };
+        let first_response_ns = client.first_response_ns().unwrap_or(client.start_ns);
+        let end_ns = if client.has_response() { client.end_ns } else { client.start_ns };
         let last_ns = first_response_ns.max(end_ns - TRAILING_READ_NS);
-        let mut found = self.open.around(row.start_ns, last_ns);
-        found.retain(|&s| self.server(s).row.process == row.process);
+        let mut found = self.open.around(client.start_ns, last_ns);
+        found.retain(|&s| self.server(s).process == client.process);
         found
     }
 
     /// Whether a line that fits no request tells of an attempt that this call may be.
     fn may_be_of_unseen(&self, call: usize) -> bool {
-        let row = self.client(call).row;
-        let lines = self.of_unseen.get(&self.client(call).remote);
+        let row = self.client(call);
+        let lines = self.of_unseen.get(&row.remote());
         lines.into_iter().flatten().any(|&log| {
             let line = self.line(log);
             let lasted_ns = line.duration_ns.unwrap_or(0).max(0) + line.duration_error_ns;
@@ -197,7 +199,7 @@ impl<'a, 'b> Scene<'a, 'b> {
     /// is not there (yet) is taken to have made one, as nearly all do: a second one would leave an
     /// item without a slot, which withdraws the neighbourhood instead of guessing.
     fn attempts_max(&self, server: usize, log: Option<usize>) -> usize {
-        let attempts = |log: usize| self.line(log).attempts.len();
+        let attempts = |log: usize| self.attempts(log).len();
         match log {
             Some(log) => attempts(log),
             None => self.open_lines(server).map(attempts).max().unwrap_or(1),
@@ -283,15 +285,19 @@ impl<'a, 'b> Scene<'a, 'b> {
         found
     }
 
-    pub(super) fn line(&self, log: usize) -> &'a tables::AccessLog {
-        self.seen.access_logs[self.logs[log]]
+    pub(super) fn line(&self, log: usize) -> &'a AccessLog {
+        self.sight.slabs.log(self.logs[log])
     }
 
-    pub(super) fn server(&self, index: usize) -> &Exchange<'a> {
-        &self.seen.exchanges[self.servers[index]]
+    pub(super) fn attempts(&self, log: usize) -> &'a [Attempt] {
+        self.sight.slabs.attempts(self.logs[log])
     }
 
-    pub(super) fn client(&self, index: usize) -> &Exchange<'a> {
-        &self.seen.exchanges[self.clients[index]]
+    pub(super) fn server(&self, index: usize) -> &'a Exchange {
+        self.sight.exchange(self.servers[index])
+    }
+
+    pub(super) fn client(&self, index: usize) -> &'a Exchange {
+        self.sight.exchange(self.clients[index])
     }
 }

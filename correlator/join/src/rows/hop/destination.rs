@@ -6,12 +6,12 @@ use tables::Hop;
 
 use crate::SECOND;
 use crate::address::End;
-use crate::link::proxy::{addressed, was_refused};
-use crate::observation::ExchangeId;
+use crate::columns::Attempt;
 use crate::ownership::{Owner, Pod};
 use crate::path::Leg;
 use crate::reason::Reason;
 use crate::rows::hop::{Route, Writer};
+use crate::slab::ExchangeId;
 use crate::verdict::Findings;
 
 impl Writer<'_> {
@@ -31,9 +31,9 @@ impl Writer<'_> {
         let end = match (route.reply, leg.logged) {
             (Some(reply), _) => Some(reply.source),
             (None, Some(a)) if leg.client.is_none() => {
-                let attempt = &self.scope.seen.access_logs[a.log].attempts[a.index];
+                let attempt = &self.scope.sight.slabs.attempts(a.log)[a.index];
                 self.unseen_call(attempt, hop, findings);
-                addressed(attempt)
+                attempt.server
             }
             (None, _) => route.original.filter(|_| !is_service).map(|o| o.destination),
         };
@@ -42,7 +42,7 @@ impl Writer<'_> {
             // The translation was made on the client's node, and no record of it is there.
             None => {
                 let node = hop.source_node.clone().unwrap_or_default();
-                let why = self.scope.coverage.whole(&node, hop.start_ns - SECOND, hop.end_ns).err();
+                let why = self.scope.whole(&node, hop.start_ns - SECOND, hop.end_ns).err();
                 let what = hop.requested_ip.as_deref().unwrap_or("an unknown address");
                 let why = if route.reused { Some(Reason::AmbigNatPortReuse) } else { why };
                 findings.miss(format!("server of {what}"), why.unwrap_or(Reason::MissingLate));
@@ -51,10 +51,10 @@ impl Writer<'_> {
     }
 
     /// An attempt that only the line tells of: refused, or its call was not seen.
-    fn unseen_call(&self, attempt: &tables::Attempt, hop: &Hop, findings: &mut Findings) {
+    fn unseen_call(&self, attempt: &Attempt, hop: &Hop, findings: &mut Findings) {
         let node = hop.source_node.as_deref().unwrap_or_default();
-        let lost = self.scope.coverage.whole(node, hop.start_ns, hop.start_ns).err();
-        let why = lost.or((!was_refused(attempt)).then_some(Reason::MissingLate));
+        let lost = self.scope.whole(node, hop.start_ns, hop.start_ns).err();
+        let why = lost.or((!attempt.was_refused()).then_some(Reason::MissingLate));
         if let Some(why) = why {
             findings.miss(format!("call of attempt {}", hop.attempt), why);
         }
@@ -63,31 +63,32 @@ impl Writer<'_> {
     fn seen_server(&self, server: ExchangeId, hop: &mut Hop, findings: &mut Findings) {
         let exchange = self.exchange(server);
         let position = usize::try_from(hop.position).unwrap_or(usize::MAX);
-        hop.destination_ip = Some(exchange.local.ip.to_string());
-        hop.destination_port = Some(exchange.local.port.into());
-        hop.destination_node = Some(exchange.row.node.clone());
-        let pod = exchange.row.pod_uid.as_deref().and_then(|uid| self.scope.owners.pod(uid));
-        match (&exchange.row.pod_uid, pod) {
+        hop.destination_ip = Some(exchange.local_ip.to_string());
+        hop.destination_port = Some(exchange.local_port.into());
+        hop.destination_node = Some(self.scope.text(exchange.node).to_owned());
+        let names = &self.scope.sight.slabs.names;
+        let uid = names.text_of(exchange.pod);
+        let pod = uid.and_then(|uid| self.scope.sight.owners.pod(uid));
+        match (uid, pod) {
             (_, Some(pod)) => set_destination(hop, pod),
             (Some(uid), None) => {
-                hop.destination_pod_uid = Some(uid.clone());
+                hop.destination_pod_uid = Some(uid.to_owned());
                 findings.miss(format!("name of pod {uid}"), Reason::MissingLate);
             }
             (None, None) => findings.miss("server's pod".into(), Reason::AmbigSharedHostIp),
         }
-        let by = exchange.row.attributed_by.iter();
+        let by = names.text_of(exchange.attributed_by);
         hop.evidence.extend(by.map(|by| format!("destination_by_{by}")));
-        let (from_ns, to_ns) = (exchange.row.start_ns, exchange.row.end_ns);
-        let unread = (from_ns < self.scope.rows.start).then_some(Reason::MissingBeyondGuard);
-        let lost = self.scope.coverage.whole(&exchange.row.node, from_ns, to_ns).err();
+        let (from_ns, to_ns) = (exchange.start_ns, exchange.end_ns);
+        let unread = (from_ns < self.scope.sight.rows.start).then_some(Reason::MissingBeyondGuard);
+        let lost = self.scope.sight.coverage.whole(Some(exchange.node), from_ns, to_ns).err();
         if let Some(why) = unread.or(lost) {
             let name = hop.destination_pod.as_deref().unwrap_or("the server");
             findings.miss(format!("calls of {name}"), why);
         }
-        let line = self.scope.links.proxies.log_of.get(&server);
-        let attempts = line.map_or(&[][..], |&l| &self.scope.seen.access_logs[l].attempts);
+        let attempts = self.scope.line_of(server).map_or(&[][..], |(_, attempts)| attempts);
         let made = self.tree.legs.iter().filter(|l| l.parent == Some(position)).count();
-        if made < attempts.iter().filter(|a| addressed(a).is_some()).count() {
+        if made < attempts.iter().filter(|a| a.server.is_some()).count() {
             findings.miss("attempts that the log line tells of".into(), Reason::MissingLate);
         }
     }
@@ -104,13 +105,13 @@ impl Writer<'_> {
         hop.destination_ip = Some(end.ip.to_string());
         hop.destination_port = Some(end.port.into());
         let at_ns = self.began_ns(leg);
-        match self.scope.owners.owner(end, at_ns) {
+        match self.scope.sight.owners.owner(end, at_ns) {
             Owner::Pod(pod) => {
                 set_destination(hop, pod);
                 hop.destination_node.clone_from(&pod.node);
                 hop.evidence.push("destination_by_ip".into());
                 let node = pod.node.as_deref().unwrap_or_default();
-                let why = self.scope.coverage.whole(node, hop.start_ns - SECOND, hop.end_ns).err();
+                let why = self.scope.whole(node, hop.start_ns - SECOND, hop.end_ns).err();
                 let answered = leg.client.is_some_and(|c| self.exchange(c).has_response());
                 let why = why.or(answered.then_some(Reason::MissingLate));
                 if let Some(why) = why {

@@ -1,0 +1,199 @@
+//! What is looked at to decide one window: rows, exact links, and who watched and owned what.
+//!
+//! It reaches back by the guard, for calls of requests that end in the window, and ahead by a
+//! little more than clocks may differ. Every decision is a function of what is in sight here, so
+//! that it is the same in a run of any length.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::columns::{EndCause, Ended, Ending, Exchange};
+use crate::coverage::Coverage;
+use crate::link::claim::Claim;
+use crate::link::nat::Translations;
+use crate::link::{Evidence, Unseen, View};
+use crate::ownership::Ownership;
+use crate::slab::{ExchangeId, RowId, SpanId};
+use crate::slabs::Slabs;
+use crate::{Settings, Stage};
+
+/// An exchange is reported again within so many windows, or taken for another one.
+const REPEATS_WITHIN: u32 = 3;
+
+pub(crate) struct Sight<'a> {
+    pub(crate) slabs: &'a Slabs,
+    pub(crate) settings: &'a Settings,
+    pub(crate) owners: &'a Ownership,
+    pub(crate) coverage: &'a Coverage,
+    pub(crate) nat: Translations<'a>,
+    pub(crate) stage: Stage,
+    /// The window, counted since the epoch, and its time.
+    pub(crate) window: u32,
+    pub(crate) time: Range<i64>,
+    /// Event times of rows that paths are made of.
+    pub(crate) rows: Range<i64>,
+    /// Requests that end before this are known to have been open.
+    pub(crate) horizon_ns: i64,
+    pub(crate) evidence: &'a BTreeMap<u32, Evidence>,
+    /// Of the rows after the window's end, up to the end of `rows`.
+    pub(crate) tail: &'a Evidence,
+    /// The first window in sight, and the last that may hold a request that was open.
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+}
+
+impl<'a> Sight<'a> {
+    pub(crate) fn view(&self) -> View<'a> {
+        View {
+            slabs: self.slabs,
+            owners: self.owners,
+            nat: self.nat,
+            settings: self.settings,
+            window: self.window,
+            until_ns: self.rows.end,
+        }
+    }
+
+    pub(crate) fn exchange(&self, id: ExchangeId) -> &'a Exchange {
+        self.slabs.exchange(id)
+    }
+
+    /// Windows whose rows may be part of a path, each with how many of its exchanges.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = (u32, usize)> + use<'a> {
+        let view = self.view();
+        (self.first..self.window + 2).map(move |window| (window, view.visible(window)))
+    }
+
+    /// Whether a request is known, at this stage, and may have been served in the time in sight.
+    pub(crate) fn was_open(&self, request: &Exchange) -> bool {
+        request.end_ns < self.horizon_ns && request.start_ns < self.rows.end
+    }
+
+    fn evidence(&self, window: u32) -> Option<&'a Evidence> {
+        if window == self.window + 1 {
+            Some(self.tail)
+        } else if window < self.first {
+            None
+        } else {
+            self.evidence.get(&window)
+        }
+    }
+
+    /// The server's end of a call.
+    pub(crate) fn server_of(&self, client: ExchangeId) -> Option<ExchangeId> {
+        let pairs = &self.evidence(client.window)?.pairs;
+        let server = pairs.server_of.get(client.row as usize).copied().flatten()?;
+        // A client of another window may claim the same server.
+        let is_its_own = self.client_of(server) == Claim::One(client);
+        is_its_own.then(|| self.last_word(server))
+    }
+
+    pub(crate) fn contested(&self, client: ExchangeId) -> Option<&'a [ExchangeId]> {
+        let pairs = &self.evidence(client.window)?.pairs;
+        pairs.contested.get(&client).map(Vec::as_slice)
+    }
+
+    /// Servers that a contested call fits.
+    pub(crate) fn contested_servers(&self) -> impl Iterator<Item = ExchangeId> + use<'a> {
+        self.all_evidence().flat_map(|e| e.pairs.contested.values().flatten().copied())
+    }
+
+    /// Requests of which only the client's end was seen.
+    pub(crate) fn unseen_requests(&self) -> impl Iterator<Item = Unseen> + use<'a> {
+        self.all_evidence().flat_map(|e| e.unseen.iter().copied())
+    }
+
+    fn all_evidence(&self) -> impl Iterator<Item = &'a Evidence> + use<'a> {
+        let in_sight = self.evidence.range(self.first..=self.window).map(|(_, e)| e);
+        in_sight.chain([self.tail])
+    }
+
+    /// The client's end of a request that a server received.
+    pub(crate) fn client_of(&self, server: ExchangeId) -> Claim {
+        self.claims(server, |evidence, server| evidence.pairs.claims.of(server))
+    }
+
+    /// The span that tells of a request that a server received.
+    pub(crate) fn span_of(&self, server: ExchangeId) -> Claim {
+        self.claims(server, |evidence, server| evidence.spans.claims.of(server))
+    }
+
+    fn claims(&self, server: ExchangeId, of: impl Fn(&'a Evidence, ExchangeId) -> Claim) -> Claim {
+        let of_row = |server: ExchangeId| {
+            let window = server.window;
+            (window.saturating_sub(1)..window + 2)
+                .filter_map(|window| self.evidence(window))
+                .map(|evidence| of(evidence, server))
+                .fold(Claim::Nobody, Claim::and)
+        };
+        match of_row(server) {
+            Claim::Nobody => self.earlier(server).map_or(Claim::Nobody, of_row),
+            claim => claim,
+        }
+    }
+
+    /// The row with the last end of the same exchange, as far as it is in sight.
+    pub(crate) fn last_word(&self, id: ExchangeId) -> ExchangeId {
+        let exchange = self.exchange(id);
+        if exchange.ended == Ended::Known {
+            return id;
+        }
+        let later = (id.window + 1..self.window + 2).rev().find_map(|window| {
+            let row = self.slabs.slab(window)?.same_exchange(exchange)?;
+            let is_visible =
+                self.slabs.slab(window)?.exchanges[row as usize].end_ns < self.rows.end;
+            is_visible.then_some(RowId { window, row })
+        });
+        later.unwrap_or(id)
+    }
+
+    /// The newest row of the same exchange that was reported before this one.
+    fn earlier(&self, id: ExchangeId) -> Option<ExchangeId> {
+        (id.window.saturating_sub(REPEATS_WITHIN)..id.window).rev().find_map(|window| {
+            let slab = self.slabs.slab(window).filter(|slab| slab.has_unended())?;
+            let row = slab.same_exchange(self.exchange(id))?;
+            (slab.exchanges[row as usize].ended != Ended::Known).then_some(RowId { window, row })
+        })
+    }
+
+    pub(crate) fn is_last_word(&self, id: ExchangeId) -> bool {
+        self.last_word(id) == id
+    }
+
+    /// The window that an exchange belongs to. One that was shipped, fell silent and went on later
+    /// stays with the window that took its earlier end for the last.
+    pub(crate) fn home(&self, id: ExchangeId) -> u32 {
+        let mut home = id;
+        while let Some(earlier) = self.earlier(home) {
+            // What that window could read when it was computed.
+            let ahead_ns = self.rows.end - self.time.end;
+            let end_ns = i64::from(earlier.window + 1) * self.settings.window_ns;
+            if self.exchange(home).end_ns < end_ns + ahead_ns {
+                return home.window;
+            }
+            home = earlier;
+        }
+        home.window
+    }
+
+    /// The request that a server span tells of, and whether times alone say so.
+    pub(crate) fn turn_of(&self, span: SpanId) -> Option<(ExchangeId, bool)> {
+        let spans = &self.evidence(span.window)?.spans;
+        let exchange = spans.turn(span.row)?;
+        // Another span may claim the same.
+        let is_its_own = self.span_of(exchange).one() == Some(span);
+        is_its_own.then(|| (exchange, spans.is_by_time(span.row)))
+    }
+
+    /// How the connection of an exchange ended, as far as it has.
+    pub(crate) fn end_cause(&self, exchange: &Exchange) -> Option<EndCause> {
+        let windows = (self.first..self.window + 2).rev();
+        windows.filter_map(|window| self.slabs.slab(window)).find_map(|slab| {
+            let of_socket = |e: &&Ending| e.node == exchange.node && e.event_ns < self.rows.end;
+            let from = slab.endings.partition_point(|e| e.socket_cookie < exchange.socket_cookie);
+            let ends = slab.endings[from..].iter();
+            let ends = ends.take_while(|e| e.socket_cookie == exchange.socket_cookie);
+            ends.filter(of_socket).last().map(|e| e.cause)
+        })
+    }
+}

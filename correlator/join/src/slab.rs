@@ -1,0 +1,273 @@
+//! The raw rows whose event time lies in one window, sorted and indexed once.
+//!
+//! A slab is the piece in which rows are read, kept and forgotten. Everything in it is in an order
+//! of its content, so that nothing later depends on the order of arrival.
+
+use std::ops::Range;
+
+use hashbrown::HashTable;
+
+use crate::address::{End, MIX};
+use crate::columns::{AccessLog, Attempt, Ended, Ending, Exchange, Kind, Malformed, Role, Span};
+
+/// A row of one slab: the slab's window, counted since the epoch, and the position in its column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RowId {
+    pub(crate) window: u32,
+    pub(crate) row: u32,
+}
+
+pub(crate) type ExchangeId = RowId;
+pub(crate) type SpanId = RowId;
+pub(crate) type LogId = RowId;
+
+#[derive(Debug, Default)]
+pub(crate) struct Slab {
+    /// By end; of several rows of one exchange only the last word.
+    pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) spans: Vec<Span>,
+    /// In the order in which the proxies wrote them, as far as the collector can tell.
+    pub(crate) access_logs: Vec<AccessLog>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) malformed: Vec<Malformed>,
+    pub(crate) endings: Vec<Ending>,
+    by_seq: HashTable<u32>,
+    by_span: HashTable<u32>,
+    servers: Grouped,
+    clients: Grouped,
+    /// Servers of each place by peer, then start.
+    turns: Grouped,
+    server_spans: Vec<u32>,
+    has_unended: bool,
+    is_sealed: bool,
+}
+
+/// Exchanges by place: those of place `p` are `rows[first[p]..first[p + 1]]`.
+#[derive(Debug, Default)]
+struct Grouped {
+    first: Vec<u32>,
+    rows: Vec<u32>,
+}
+
+impl Grouped {
+    /// Keeps the order of `rows` within each place.
+    fn new(rows: &[u32], exchanges: &[Exchange]) -> Self {
+        let place = |row: u32| exchanges[row as usize].place as usize;
+        let places = rows.iter().map(|&row| place(row) + 1).max().unwrap_or(0);
+        let mut first = vec![0; places + 1];
+        for &row in rows {
+            first[place(row) + 1] += 1;
+        }
+        for p in 0..places {
+            first[p + 1] += first[p];
+        }
+        let mut next = first.clone();
+        let mut grouped = vec![0; rows.len()];
+        for &row in rows {
+            let slot = &mut next[place(row)];
+            grouped[*slot as usize] = row;
+            *slot += 1;
+        }
+        Self { first, rows: grouped }
+    }
+
+    fn sort_each<K: Ord>(&mut self, key: impl Fn(u32) -> K) {
+        for p in 1..self.first.len() {
+            let range = self.first[p - 1] as usize..self.first[p] as usize;
+            self.rows[range].sort_unstable_by_key(|&row| key(row));
+        }
+    }
+
+    fn of(&self, place: u32) -> &[u32] {
+        let place = place as usize;
+        match (self.first.get(place), self.first.get(place + 1)) {
+            (Some(&from), Some(&to)) => &self.rows[from as usize..to as usize],
+            _ => &[],
+        }
+    }
+}
+
+impl Slab {
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.is_sealed
+    }
+
+    /// Rows may be added again after this.
+    pub(crate) fn open(&mut self) {
+        self.is_sealed = false;
+    }
+
+    /// Sorts and indexes what was added.
+    pub(crate) fn seal(&mut self) {
+        self.exchanges.sort_unstable();
+        self.keep_last_words();
+        self.spans.sort_unstable();
+        // Equal rows may come by two ways; different ones under one id are both kept, for neither
+        // can be told to be the true one.
+        self.spans.dedup();
+        self.access_logs.sort_by_cached_key(|l| {
+            (l.emitter_ip, l.ingest_seq, l.item, l.event_ns, l.request_id, l.end_lo_ns, l.collector)
+        });
+        self.access_logs.dedup_by_key(|l| (l.collector, l.ingest_seq, l.item));
+        self.malformed.sort_unstable();
+        self.endings.sort_unstable();
+        self.index();
+        self.is_sealed = true;
+    }
+
+    /// The same exchange may come again with a later end: the last word counts.
+    fn keep_last_words(&mut self) {
+        let exchanges = &self.exchanges;
+        let mut by_seq: HashTable<u32> = HashTable::with_capacity(exchanges.len());
+        let mut dead: Vec<u32> = Vec::new();
+        for (row, exchange) in exchanges.iter().enumerate() {
+            let hash = exchange_hash(exchange.seq_req, exchange.role);
+            let same = |&other: &u32| exchanges[other as usize].is_same(exchange);
+            let Some(known) = by_seq.find_mut(hash, same) else {
+                by_seq.insert_unique(hash, index(row), |&r| hash_of(exchanges, r));
+                continue;
+            };
+            let last = &exchanges[*known as usize];
+            if (exchange.end_ns, exchange.bytes_response) > (last.end_ns, last.bytes_response) {
+                dead.push(std::mem::replace(known, index(row)));
+            } else {
+                dead.push(index(row));
+            }
+        }
+        if dead.is_empty() {
+            self.by_seq = by_seq;
+            return;
+        }
+        dead.sort_unstable();
+        let mut row = 0;
+        self.exchanges.retain(|_| {
+            row += 1;
+            dead.binary_search(&(row - 1)).is_err()
+        });
+        let exchanges = &self.exchanges;
+        self.by_seq = HashTable::with_capacity(exchanges.len());
+        for row in 0..exchanges.len() {
+            let hash = hash_of(exchanges, index(row));
+            self.by_seq.insert_unique(hash, index(row), |&r| hash_of(exchanges, r));
+        }
+    }
+
+    fn index(&mut self) {
+        let exchanges = &self.exchanges;
+        self.has_unended = exchanges.iter().any(|e| e.ended != Ended::Known);
+        let of_role = |role| {
+            let rows = (0..exchanges.len()).filter(|&r| exchanges[r].role == role).map(index);
+            rows.collect::<Vec<u32>>()
+        };
+        let by_start = |row: u32| (exchanges[row as usize].start_ns, row);
+        let servers = of_role(Role::Server);
+        self.servers = Grouped::new(&servers, exchanges);
+        self.servers.sort_each(by_start);
+        self.clients = Grouped::new(&of_role(Role::Client), exchanges);
+        self.clients.sort_each(by_start);
+        if !self.spans.is_empty() {
+            self.turns = Grouped::new(&servers, exchanges);
+            self.turns.sort_each(|row| {
+                let e = &exchanges[row as usize];
+                (e.remote_ip, e.remote_port, e.start_ns, row)
+            });
+        }
+        let spans = &self.spans;
+        self.by_span = HashTable::with_capacity(spans.len());
+        let hash = |row: u32| span_hash(spans[row as usize].span);
+        for row in (0..spans.len()).map(index) {
+            self.by_span.insert_unique(hash(row), row, |&r| hash(r));
+        }
+        let is_server = |row: &u32| spans[*row as usize].kind == Kind::Server;
+        self.server_spans = (0..spans.len()).map(index).filter(is_server).collect();
+    }
+
+    /// Exchanges of one role whose request begins with this sequence number, ascending.
+    pub(crate) fn with_seq(&self, seq: i64, role: Role, found: &mut Vec<u32>) {
+        let from = found.len();
+        let rows = self.by_seq.iter_hash(exchange_hash(seq, role)).copied();
+        found.extend(rows.filter(|&row| {
+            let exchange = &self.exchanges[row as usize];
+            exchange.seq_req == seq && exchange.role == role
+        }));
+        found[from..].sort_unstable();
+    }
+
+    /// Another row of the same exchange.
+    pub(crate) fn same_exchange(&self, exchange: &Exchange) -> Option<u32> {
+        let hash = exchange_hash(exchange.seq_req, exchange.role);
+        self.by_seq.find(hash, |&row| self.exchanges[row as usize].is_same(exchange)).copied()
+    }
+
+    /// Spans of one trace with this id, ascending.
+    pub(crate) fn with_span_id(&self, trace: u128, span: u64, found: &mut Vec<u32>) {
+        let from = found.len();
+        let rows = self.by_span.iter_hash(span_hash(span)).copied();
+        found.extend(rows.filter(|&row| {
+            let known = &self.spans[row as usize];
+            known.span == span && known.trace == trace
+        }));
+        found[from..].sort_unstable();
+    }
+
+    /// Requests received in a place, by start.
+    pub(crate) fn servers(&self, place: u32) -> &[u32] {
+        self.servers.of(place)
+    }
+
+    /// Calls made in a place, by start.
+    pub(crate) fn clients(&self, place: u32) -> &[u32] {
+        self.clients.of(place)
+    }
+
+    /// Requests that one peer sent to a place, by start.
+    pub(crate) fn turns(&self, place: u32, peer: End) -> &[u32] {
+        let turns = self.turns.of(place);
+        let peer_of = |row: &u32| {
+            let e = &self.exchanges[*row as usize];
+            (e.remote_ip, e.remote_port)
+        };
+        let from = turns.partition_point(|row| peer_of(row) < (peer.ip, peer.port));
+        let rest = &turns[from..];
+        let to = rest.partition_point(|row| peer_of(row) == (peer.ip, peer.port));
+        &rest[..to]
+    }
+
+    /// Spans of kind server, by end.
+    pub(crate) fn server_spans(&self) -> &[u32] {
+        &self.server_spans
+    }
+
+    /// How many exchanges ended before a moment: they are the first ones.
+    pub(crate) fn ended_before(&self, ns: i64) -> usize {
+        self.exchanges.partition_point(|e| e.end_ns < ns)
+    }
+
+    pub(crate) fn attempts(&self, range: &Range<u32>) -> &[Attempt] {
+        &self.attempts[range.start as usize..range.end as usize]
+    }
+
+    /// Whether exchanges here may be reported again.
+    pub(crate) fn has_unended(&self) -> bool {
+        self.has_unended
+    }
+}
+
+fn index(row: usize) -> u32 {
+    u32::try_from(row).unwrap_or(u32::MAX)
+}
+
+fn hash_of(exchanges: &[Exchange], row: u32) -> u64 {
+    let exchange = &exchanges[row as usize];
+    exchange_hash(exchange.seq_req, exchange.role)
+}
+
+fn exchange_hash(seq: i64, role: Role) -> u64 {
+    let mixed = (seq as u64 ^ (role as u64) << 33).wrapping_mul(MIX);
+    mixed ^ mixed >> 29
+}
+
+fn span_hash(span: u64) -> u64 {
+    let mixed = span.wrapping_mul(MIX);
+    mixed ^ mixed >> 29
+}

@@ -1,0 +1,182 @@
+//! The slabs that are held, and the names that their rows share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use crate::Settings;
+use crate::columns::{AccessLog, Attempt, Binding, Columns, Exchange, Heartbeat, Span};
+use crate::id::OddIds;
+use crate::names::{Name, Names};
+use crate::slab::{ExchangeId, LogId, RowId, Slab, SpanId};
+
+/// Adjacent slabs, and what is not kept by window.
+#[derive(Debug)]
+pub(crate) struct Slabs {
+    window_ns: i64,
+    /// Window of the first slab, counted since the epoch.
+    first: u32,
+    slabs: VecDeque<Slab>,
+    pub(crate) names: Names,
+    pub(crate) odd_ids: OddIds,
+    places: Places,
+    /// Sightings of NAT bindings.
+    pub(crate) bindings: Vec<Binding>,
+    pub(crate) heartbeats: Vec<Heartbeat>,
+    pub(crate) objects: Vec<tables::ClusterObject>,
+}
+
+/// Places by pod, or by namespace on a node.
+#[derive(Debug, Default)]
+struct Places {
+    of_pod: BTreeMap<Name, u32>,
+    of_namespace: BTreeMap<(Name, i64), u32>,
+    count: u32,
+}
+
+impl Places {
+    fn of(&mut self, exchange: &Exchange) -> u32 {
+        let count = &mut self.count;
+        let new = || {
+            *count += 1;
+            *count - 1
+        };
+        match exchange.pod {
+            Some(pod) => *self.of_pod.entry(pod).or_insert_with(new),
+            None => {
+                let namespace = (exchange.node, exchange.netns_cookie);
+                *self.of_namespace.entry(namespace).or_insert_with(new)
+            }
+        }
+    }
+}
+
+impl Slabs {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            window_ns: settings.window_ns,
+            first: 0,
+            slabs: VecDeque::new(),
+            names: Names::default(),
+            odd_ids: OddIds::default(),
+            places: Places::default(),
+            bindings: Vec::new(),
+            heartbeats: Vec::new(),
+            objects: Vec::new(),
+        }
+    }
+
+    /// Adds rows. Those of the slabs' tables with an event time outside `rows` are left out.
+    pub(crate) fn add(&mut self, mut columns: Columns, rows: &Range<i64>) {
+        columns.rename(&mut self.names);
+        self.odd_ids.take(std::mem::take(&mut columns.odd_ids));
+        self.bindings.append(&mut columns.bindings);
+        self.heartbeats.append(&mut columns.heartbeats);
+        self.objects.append(&mut columns.objects);
+        for mut exchange in columns.exchanges {
+            if rows.contains(&exchange.end_ns) {
+                exchange.place = self.places.of(&exchange);
+                self.slab_at(exchange.end_ns).exchanges.push(exchange);
+            }
+        }
+        for span in columns.spans {
+            if rows.contains(&span.end_ns) {
+                self.slab_at(span.end_ns).spans.push(span);
+            }
+        }
+        for mut log in columns.access_logs {
+            if rows.contains(&log.event_ns) {
+                let attempts = log.attempts.start as usize..log.attempts.end as usize;
+                let slab = self.slab_at(log.event_ns);
+                let from = slab.attempts.len() as u32;
+                slab.attempts.extend_from_slice(&columns.attempts[attempts]);
+                log.attempts = from..slab.attempts.len() as u32;
+                slab.access_logs.push(log);
+            }
+        }
+        for row in columns.malformed.into_iter().filter(|m| rows.contains(&m.event_ns)) {
+            self.slab_at(row.event_ns).malformed.push(row);
+        }
+        for row in columns.endings.into_iter().filter(|e| rows.contains(&e.event_ns)) {
+            self.slab_at(row.event_ns).endings.push(row);
+        }
+    }
+
+    /// The slab that an event time lies in, made where it is not there.
+    fn slab_at(&mut self, event_ns: i64) -> &mut Slab {
+        let index = event_ns.div_euclid(self.window_ns);
+        let window = u32::try_from(index.max(0)).unwrap_or(u32::MAX);
+        if self.slabs.is_empty() {
+            self.first = window;
+        }
+        while window < self.first {
+            self.slabs.push_front(Slab::default());
+            self.first -= 1;
+        }
+        let position = (window - self.first) as usize;
+        while self.slabs.len() <= position {
+            self.slabs.push_back(Slab::default());
+        }
+        let slab = &mut self.slabs[position];
+        slab.open();
+        slab
+    }
+
+    /// Sorts and indexes the slabs of these windows that got rows since.
+    pub(crate) fn seal(&mut self, windows: Range<u32>) -> Vec<u32> {
+        let mut sealed = Vec::new();
+        for window in windows {
+            if let Some(slab) = self.slab_mut(window).filter(|slab| !slab.is_sealed()) {
+                slab.seal();
+                sealed.push(window);
+            }
+        }
+        sealed
+    }
+
+    pub(crate) fn forget_before(&mut self, window: u32) {
+        while self.first < window && self.slabs.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+
+    pub(crate) fn slab(&self, window: u32) -> Option<&Slab> {
+        self.slabs.get(window.checked_sub(self.first)? as usize)
+    }
+
+    pub(crate) fn slab_mut(&mut self, window: u32) -> Option<&mut Slab> {
+        self.slabs.get_mut(window.checked_sub(self.first)? as usize)
+    }
+
+    fn of(&self, id: RowId) -> &Slab {
+        &self.slabs[(id.window - self.first) as usize]
+    }
+
+    pub(crate) fn exchange(&self, id: ExchangeId) -> &Exchange {
+        &self.of(id).exchanges[id.row as usize]
+    }
+
+    pub(crate) fn span(&self, id: SpanId) -> &Span {
+        &self.of(id).spans[id.row as usize]
+    }
+
+    pub(crate) fn log(&self, id: LogId) -> &AccessLog {
+        &self.of(id).access_logs[id.row as usize]
+    }
+
+    pub(crate) fn attempts(&self, id: LogId) -> &[Attempt] {
+        let slab = self.of(id);
+        slab.attempts(&slab.access_logs[id.row as usize].attempts)
+    }
+
+    pub(crate) fn place_of_pod(&self, pod: Name) -> Option<u32> {
+        self.places.of_pod.get(&pod).copied()
+    }
+
+    pub(crate) fn place_of_uid(&self, uid: &str) -> Option<u32> {
+        self.place_of_pod(self.names.find(uid)?)
+    }
+
+    pub(crate) fn places(&self) -> u32 {
+        self.places.count
+    }
+}
