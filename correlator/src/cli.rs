@@ -8,6 +8,7 @@
 pub mod ambiguous;
 pub mod backfill;
 pub mod doctor;
+pub mod maintain;
 pub mod path;
 pub mod paths;
 pub mod run;

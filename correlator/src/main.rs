@@ -20,6 +20,7 @@ struct Throughline {
 enum Verb {
     Run(cli::run::Args),
     Backfill(cli::backfill::Args),
+    Maintain(cli::maintain::Args),
     Path(cli::path::Args),
     Paths(cli::paths::Args),
     Ambiguous(cli::ambiguous::Args),
@@ -36,6 +37,7 @@ async fn main() -> ExitCode {
     let outcome = match verb {
         Verb::Run(args) => cli::run::run(args).await,
         Verb::Backfill(args) => cli::backfill::run(args).await,
+        Verb::Maintain(args) => cli::maintain::run(args).await,
         Verb::Path(args) => cli::path::run(args).await.map(ExitCode::from),
         Verb::Paths(args) => cli::paths::run(args).await.map(ExitCode::from),
         Verb::Ambiguous(args) => cli::ambiguous::run(args).await.map(ExitCode::from),
@@ -50,7 +52,7 @@ async fn main() -> ExitCode {
 /// Logs go to standard error: what our service does, and of everything else only what is wrong.
 fn start_log(verb: &Verb) {
     let filter = match verb {
-        Verb::Run(_) => "warn,engine=info",
+        Verb::Run(_) | Verb::Maintain(_) => "warn,engine=info",
         _ => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));

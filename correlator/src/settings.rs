@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::Config;
+use engine::maintain::Policy;
 use engine::moment::duration_ns;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -38,6 +39,9 @@ pub struct Flags {
     /// How long after its end a window's provisional rows are computed [default: 5s]
     #[arg(long, value_name = "DURATION")]
     pub settle: Option<String>,
+    /// How long after its end a window's rows are revised, where new ones came [default: 1m,3m,7m]
+    #[arg(long, value_name = "DURATION,...")]
+    pub revise: Option<String>,
     /// Bound on the difference of two nodes' clocks [default: 100ms]
     #[arg(long, value_name = "DURATION")]
     pub skew: Option<String>,
@@ -49,13 +53,39 @@ pub struct Flags {
     pub poll: Option<String>,
 }
 
+/// Settings of `run` and `maintain` about what is kept.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct UpkeepFlags {
+    /// Days that raw rows are kept, by the hour of their event time [default: 30]
+    #[arg(long, value_name = "DAYS")]
+    pub raw_days: Option<String>,
+    /// Days that derived rows are kept, by the hour of their window [default: 180]
+    #[arg(long, value_name = "DAYS")]
+    pub derived_days: Option<String>,
+    /// How long files and log entries stay that the tables do without: longer than any reader takes
+    /// [default: 48h]
+    #[arg(long, value_name = "DURATION")]
+    pub keep: Option<String>,
+    /// How often the tables are maintained, 0s for never [default: 10m]
+    #[arg(long, value_name = "DURATION")]
+    pub maintain_every: Option<String>,
+}
+
+/// What maintains the tables, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upkeep {
+    pub policy: Policy,
+    /// None is never.
+    pub every: Option<Duration>,
+}
+
 /// Everything that is wrong with the settings, at once.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("wrong settings:\n  {}", .0.join("\n  "))]
 pub struct Mistakes(pub Vec<String>);
 
 /// Settings that a file and the environment may hold.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 15] = [
     "tables",
     "job",
     "cluster",
@@ -63,9 +93,14 @@ const KEYS: [&str; 10] = [
     "guard",
     "lateness",
     "settle",
+    "revise",
     "skew",
     "active_timeout",
     "poll",
+    "raw_days",
+    "derived_days",
+    "keep",
+    "maintain_every",
 ];
 
 /// The settings in force.
@@ -73,20 +108,28 @@ const KEYS: [&str; 10] = [
 /// # Errors
 /// With every mistake found, in the file, the environment and the flags.
 pub fn read(flags: &Flags) -> Result<Config, Mistakes> {
+    read_with_upkeep(flags, &UpkeepFlags::default()).map(|(config, _)| config)
+}
+
+/// The settings in force, those about what is kept among them.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_upkeep(flags: &Flags, upkeep: &UpkeepFlags) -> Result<(Config, Upkeep), Mistakes> {
     let mut figment = Figment::new();
     if let Some(file) = &flags.config {
         figment = figment.merge(Toml::file_exact(file));
     }
     let figment = figment
         .merge(Env::prefixed("THROUGHLINE_").only(&KEYS))
-        .merge(Serialized::defaults(given(flags)));
+        .merge(Serialized::defaults(given(flags, upkeep)));
     match figment.extract::<BTreeMap<String, Value>>() {
         Ok(found) => check(&found),
         Err(e) => Err(Mistakes(e.into_iter().map(|e| e.to_string()).collect())),
     }
 }
 
-fn check(found: &BTreeMap<String, Value>) -> Result<Config, Mistakes> {
+fn check(found: &BTreeMap<String, Value>) -> Result<(Config, Upkeep), Mistakes> {
     let mut reader = Reader { found, mistakes: Vec::new() };
     let settings = reader.settings();
     let config = Config {
@@ -95,13 +138,14 @@ fn check(found: &BTreeMap<String, Value>) -> Result<Config, Mistakes> {
         settings,
         poll: Duration::from_nanos(reader.positive("poll", join::SECOND).unsigned_abs()),
     };
+    let upkeep = reader.upkeep();
     for key in found.keys().filter(|key| !KEYS.contains(&key.as_str())) {
         reader.mistakes.push(format!("{key}: no such setting"));
     }
-    if reader.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(reader.mistakes)) }
+    if reader.mistakes.is_empty() { Ok((config, upkeep)) } else { Err(Mistakes(reader.mistakes)) }
 }
 
-fn given(flags: &Flags) -> BTreeMap<&'static str, &str> {
+fn given<'a>(flags: &'a Flags, upkeep: &'a UpkeepFlags) -> BTreeMap<&'static str, &'a str> {
     let values = [
         &flags.tables,
         &flags.job,
@@ -110,9 +154,14 @@ fn given(flags: &Flags) -> BTreeMap<&'static str, &str> {
         &flags.guard,
         &flags.lateness,
         &flags.settle,
+        &flags.revise,
         &flags.skew,
         &flags.active_timeout,
         &flags.poll,
+        &upkeep.raw_days,
+        &upkeep.derived_days,
+        &upkeep.keep,
+        &upkeep.maintain_every,
     ];
     KEYS.into_iter().zip(values).filter_map(|(key, value)| Some((key, value.as_deref()?))).collect()
 }
@@ -136,9 +185,37 @@ impl Reader<'_> {
             guard_ns: self.duration("guard", default.guard_ns),
             lateness_ns: self.duration("lateness", default.lateness_ns),
             settle_ns: self.duration("settle", default.settle_ns),
+            revise_after_ns: self.durations("revise", default.revise_after_ns),
             skew_ns: self.duration("skew", default.skew_ns),
             active_timeout_ns: self.duration("active_timeout", default.active_timeout_ns),
             ..default
+        }
+    }
+
+    fn upkeep(&mut self) -> Upkeep {
+        let default = Policy::default();
+        let keep_ns = self.duration("keep", ns_of(default.keep));
+        let every_ns = self.duration("maintain_every", 600 * join::SECOND);
+        let policy = Policy {
+            raw_days: self.days("raw_days", default.raw_days),
+            derived_days: self.days("derived_days", default.derived_days),
+            keep: Duration::from_nanos(keep_ns.unsigned_abs()),
+            ..default
+        };
+        let every = (every_ns > 0).then(|| Duration::from_nanos(every_ns.unsigned_abs()));
+        Upkeep { policy, every }
+    }
+
+    fn days(&mut self, key: &str, default: u32) -> u32 {
+        let Some(text) = self.text(key) else {
+            return default;
+        };
+        match text.parse() {
+            Ok(days) if days > 0 => days,
+            _ => {
+                self.mistakes.push(format!("{key}: {text:?} is no number of days from 1 on"));
+                default
+            }
         }
     }
 
@@ -173,6 +250,24 @@ impl Reader<'_> {
         }
     }
 
+    /// A list, which may be empty.
+    fn durations(&mut self, key: &str, default_ns: Vec<i64>) -> Vec<i64> {
+        if !self.found.contains_key(key) {
+            return default_ns;
+        }
+        if matches!(self.found.get(key), Some(Value::String(_, text)) if text.is_empty()) {
+            return Vec::new();
+        }
+        let text = self.text(key).unwrap_or_default();
+        let read = |part: &str| duration_ns(part.trim()).filter(|ns| *ns > 0);
+        let Some(mut list) = text.split(',').map(read).collect::<Option<Vec<i64>>>() else {
+            self.mistakes.push(format!("{key}: {text:?} is no list of durations such as 1m,3m,7m"));
+            return default_ns;
+        };
+        list.sort_unstable();
+        list
+    }
+
     fn positive(&mut self, key: &str, default_ns: i64) -> i64 {
         let ns = self.duration(key, default_ns);
         if ns == 0 {
@@ -181,6 +276,10 @@ impl Reader<'_> {
         }
         ns
     }
+}
+
+fn ns_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -207,6 +306,35 @@ mod tests {
         let settings = read(&flags).unwrap().settings;
         assert_eq!(settings.window_ns, 3 * join::SECOND);
         assert_eq!(settings.lateness_ns, 20 * join::SECOND);
+    }
+
+    #[test]
+    fn what_is_kept_has_the_defaults_of_maintenance_and_0_is_never() {
+        let (_, upkeep) = read_with_upkeep(&flags(), &UpkeepFlags::default()).unwrap();
+        assert_eq!(upkeep.policy, Policy::default());
+        assert_eq!(upkeep.every, Some(Duration::from_secs(600)));
+        let given = UpkeepFlags {
+            raw_days: Some("3".into()),
+            maintain_every: Some("0s".into()),
+            ..UpkeepFlags::default()
+        };
+        let (_, upkeep) = read_with_upkeep(&flags(), &given).unwrap();
+        assert_eq!((upkeep.policy.raw_days, upkeep.every), (3, None));
+        let wrong = UpkeepFlags { derived_days: Some("0".into()), ..UpkeepFlags::default() };
+        assert!(read_with_upkeep(&flags(), &wrong).is_err());
+    }
+
+    #[test]
+    fn revisions_are_a_list_of_durations_that_may_be_empty() {
+        let revise = |text: &str| {
+            let flags = Flags { revise: Some(text.into()), ..flags() };
+            read(&flags).map(|config| config.settings.revise_after_ns)
+        };
+        assert_eq!(revise("3m, 60s"), Ok(vec![60 * join::SECOND, 180 * join::SECOND]));
+        assert_eq!(revise(""), Ok(Vec::new()));
+        for wrong in ["1m,", "soon", "-1m", "0s"] {
+            assert!(revise(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

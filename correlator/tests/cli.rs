@@ -196,7 +196,7 @@ async fn asking_changes_nothing_in_the_folder() {
 /// the files anew.
 #[test]
 fn help_is_as_written_down() {
-    for verb in ["run", "backfill", "path", "paths", "ambiguous", "doctor"] {
+    for verb in ["run", "backfill", "maintain", "path", "paths", "ambiguous", "doctor"] {
         let output = throughline(std::path::Path::new("unused"), &[verb, "--help"]);
         let help = String::from_utf8(output.stdout).unwrap();
         let file = format!("{}/tests/help/{verb}.txt", env!("CARGO_MANIFEST_DIR"));

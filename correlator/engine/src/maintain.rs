@@ -13,6 +13,8 @@ use store::{Acquired, Commit, Lease, Store, StoreError, Table};
 use tables::Layer;
 use tokio::sync::watch;
 
+use crate::Config;
+
 mod settled;
 mod work;
 
@@ -69,9 +71,33 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// `job` and `settings` are those of the correlator that writes the tables.
-    pub fn new(store: Store, job: &str, settings: join::Settings, policy: Policy) -> Self {
-        Self { store, job: job.to_owned(), settings, policy }
+    /// Opens the tables of a correlator, on handles of its own: no commit waits for maintenance.
+    ///
+    /// # Errors
+    /// When the location is no path or URL that can be used.
+    pub async fn open(config: &Config, policy: Policy) -> Result<Self, StoreError> {
+        Ok(Self {
+            store: Store::open(&config.tables).await?,
+            job: config.job.clone(),
+            settings: config.settings.clone(),
+            policy,
+        })
+    }
+
+    /// A round each so often until told to stop. One that fails is told and left for the next.
+    pub async fn now_and_then(
+        &self,
+        every: Duration,
+        now_ns: impl Fn() -> i64,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        while !*stop.borrow() {
+            if let Err(error) = self.round(now_ns(), &stop).await {
+                tracing::warn!(%error, "maintenance failed and is repeated");
+            }
+            // A stop during the pause ends it; an error means that nobody can stop us any more.
+            let _ = tokio::time::timeout(every, stop.wait_for(|stop| *stop)).await;
+        }
     }
 
     /// What a round would do now, without doing it. Files that it would make superfluous itself are

@@ -5,7 +5,7 @@ mod scene;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use engine::backfill::{Summary, backfill};
+use engine::backfill::{Begin, Summary, backfill};
 use engine::maintain::{Maintenance, Outcome, Policy, Task, Work};
 use join::SECOND;
 use scene::{Scene, T0};
@@ -28,18 +28,22 @@ async fn five_windows() -> Scene {
 }
 
 async fn fill(scene: &Scene) -> Summary {
-    backfill(&scene.config(), T0 * SECOND..(T0 + 60) * SECOND, |_| {}).await.unwrap()
+    fill_to(scene, 60).await
+}
+
+async fn fill_to(scene: &Scene, second: i64) -> Summary {
+    let (_keep, stop) = tokio::sync::watch::channel(false);
+    let range = T0 * SECOND..(T0 + second) * SECOND;
+    backfill(&scene.config(), range, Begin::Anew, &stop, |_| {}).await.unwrap()
 }
 
 async fn maintenance(scene: &Scene) -> Maintenance {
-    let config = scene.config();
     let policy = Policy {
         limits: Limits { files_min: 2, ..Limits::default() },
         keep: Duration::from_secs(3_600),
         ..Policy::default()
     };
-    let store = Store::open(&config.tables).await.unwrap();
-    Maintenance::new(store, &config.job, config.settings, policy)
+    Maintenance::open(&scene.config(), policy).await.unwrap()
 }
 
 /// One round, at this many nanoseconds after the first window.
@@ -198,7 +202,7 @@ async fn live_correlator_sees_each_row_once_while_raw_rows_move() {
     let live_rows = derived(&scene).await;
     assert_eq!(live_rows.2.len(), 3);
     delete_derived(&scene);
-    backfill(&scene.config(), T0 * SECOND..(T0 + 20) * SECOND, |_| {}).await.unwrap();
+    fill_to(&scene, 20).await;
     assert_eq!(derived(&scene).await, live_rows);
 }
 
