@@ -15,6 +15,7 @@
 mod candidates;
 mod delays;
 mod marginals;
+mod shift;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ mod tests;
 pub use delays::{Delays, Learned};
 
 use candidates::Candidates;
+use shift::Shift;
 
 /// Requests that start within the median time on the network of each other, on average; above, times
 /// say nothing.
@@ -35,6 +37,9 @@ const LEARNED_MIN: f64 = 100.0;
 
 /// Listed of an undecided exchange.
 const CANDIDATES_MAX: usize = 5;
+
+/// Pairs this probable tell how the clocks are corrected.
+const CERTAIN_MIN: f64 = 0.9;
 
 /// What is less likely is not a candidate.
 const WORTH_LISTING: f64 = 1e-6;
@@ -64,6 +69,16 @@ pub struct Stratum<'a> {
     /// Share of clients' requests whose server exchange is not among `servers`, and the other way.
     pub servers_unseen: f64,
     pub clients_unseen: f64,
+}
+
+impl Stratum<'_> {
+    /// Times that request and response of a pair spent on the network.
+    fn delays_ns(&self, client: usize, server: usize) -> (i64, i64) {
+        (
+            self.servers.start_ns[server] - self.clients.start_ns[client],
+            self.clients.end_ns[client] - self.servers.end_ns[server],
+        )
+    }
 }
 
 /// When a pair is believed.
@@ -134,23 +149,60 @@ pub fn assign(
         Ok(bound_ns) => bound_ns,
         Err(doubt) => return vec![in_doubt(doubt); count],
     };
-    let candidates = Candidates::new(stratum, delays, bound_ns);
-    let mut partners = vec![Partner::Nobody; count];
-    for component in candidates.components() {
+    let anything = Shift::within(bound_ns);
+    let mut weighed = weigh(stratum, delays, &anything, bound_ns);
+    if bound_ns > 0 {
+        let certain = certain_pairs(stratum, &weighed);
+        weighed = weigh(stratum, delays, &anything.after(&certain, delays), bound_ns);
+    }
+    let partner = |weighed| match weighed {
+        Weighed::Alone => Partner::Nobody,
+        Weighed::Dense => in_doubt(Doubt::Dense),
+        Weighed::Shares(shares) => decide(shares, thresholds, &worth),
+    };
+    weighed.into_iter().map(partner).collect()
+}
+
+/// What the model says of a client exchange.
+#[derive(Clone, Debug)]
+enum Weighed {
+    /// Nobody fits.
+    Alone,
+    Dense,
+    /// The candidates' probabilities, in order of start.
+    Shares(Vec<Candidate>),
+}
+
+fn weigh(stratum: &Stratum<'_>, delays: &Delays, shift: &Shift, bound_ns: i64) -> Vec<Weighed> {
+    let mut weighed = vec![Weighed::Alone; stratum.clients.start_ns.len()];
+    for component in Candidates::new(stratum, delays, shift, bound_ns).components() {
         match marginals::of(&component) {
             Some(shares) => {
                 for (client, shares) in component.clients.iter().zip(shares) {
-                    partners[client.at] = decide(shares, thresholds, &worth);
+                    weighed[client.at] = Weighed::Shares(shares);
                 }
             }
             None => {
                 for client in &component.clients {
-                    partners[client.at] = in_doubt(Doubt::Dense);
+                    weighed[client.at] = Weighed::Dense;
                 }
             }
         }
     }
-    partners
+    weighed
+}
+
+/// Request and response times of the pairs that hardly anything else could explain.
+fn certain_pairs(stratum: &Stratum<'_>, weighed: &[Weighed]) -> Vec<(i64, i64)> {
+    let mut certain = Vec::new();
+    for (client, weighed) in weighed.iter().enumerate() {
+        if let Weighed::Shares(shares) = weighed {
+            let pairs = shares.iter().filter(|candidate| candidate.p >= CERTAIN_MIN);
+            certain.extend(pairs.map(|candidate| stratum.delays_ns(client, candidate.server)));
+        }
+    }
+    certain.sort_unstable();
+    certain
 }
 
 /// The skew bound where times can tell requests apart.
@@ -169,7 +221,6 @@ fn tried(stratum: &Stratum<'_>, delays: &Delays) -> Result<i64, Doubt> {
     if per_ns * delays.slack_ns(0.5) > CROWD_MAX { Err(Doubt::Dense) } else { Ok(bound_ns) }
 }
 
-/// `shares` are the candidates' probabilities by the model, in order of start.
 fn decide(
     mut shares: Vec<Candidate>,
     thresholds: &Thresholds,

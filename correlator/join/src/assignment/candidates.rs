@@ -1,6 +1,7 @@
 //! Which pairs could be at all, and what each is worth against both ends being alone.
 
 use super::delays::{Delays, Density};
+use super::shift::Shift;
 use super::{Exchanges, Stratum};
 
 /// A loss rate below this is not believed: something is always lost.
@@ -32,8 +33,13 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    pub(super) fn new(stratum: &Stratum<'_>, delays: &Delays, bound_ns: i64) -> Self {
-        let odds = Odds::new(stratum, delays, bound_ns);
+    pub(super) fn new(
+        stratum: &Stratum<'_>,
+        delays: &Delays,
+        shift: &Shift,
+        bound_ns: i64,
+    ) -> Self {
+        let odds = Odds::new(stratum, delays, shift, bound_ns);
         let servers = in_order(&stratum.servers);
         let starts: Vec<i64> = servers.iter().map(|&s| stratum.servers.start_ns[s]).collect();
         let client = |at: usize| {
@@ -78,46 +84,48 @@ impl Candidates {
 struct Odds<'a> {
     stratum: &'a Stratum<'a>,
     delays: &'a Delays,
+    shift: &'a Shift,
     durations: Density,
     /// v c s.
     alone: f64,
-    bound_ns: i64,
+    /// How far times may lie outside of what was learned: the error of both corrections.
+    tolerance_ns: i64,
 }
 
 impl<'a> Odds<'a> {
-    fn new(stratum: &'a Stratum<'a>, delays: &'a Delays, bound_ns: i64) -> Self {
+    fn new(stratum: &'a Stratum<'a>, delays: &'a Delays, shift: &'a Shift, bound_ns: i64) -> Self {
         let clients = &stratum.clients;
         let times = clients.start_ns.iter().zip(clients.end_ns);
         let durations = Density::of(times.map(|(start, end)| end - start));
         let per_ns = clients.start_ns.len() as f64 / stratum.span_ns.max(1) as f64;
         let unseen = |share: f64| share.max(UNSEEN_MIN);
         let alone = per_ns * unseen(stratum.servers_unseen) * unseen(stratum.clients_unseen);
-        Self { stratum, delays, durations, alone, bound_ns }
+        Self { stratum, delays, shift, durations, alone, tolerance_ns: 2 * bound_ns }
     }
 
     /// Between which moments a server's exchange starts.
     fn starts(&self, client_start_ns: i64) -> (i64, i64) {
         let (least, most) = self.delays.request.plausible_ns;
         (
-            client_start_ns.saturating_add(least.min(0) - self.bound_ns),
-            client_start_ns.saturating_add(most).saturating_add(self.bound_ns),
+            client_start_ns.saturating_add(least.min(0) - self.tolerance_ns),
+            client_start_ns.saturating_add(most).saturating_add(self.tolerance_ns),
         )
     }
 
     fn of(&self, client: usize, server: usize) -> Option<f64> {
         let (clients, servers) = (&self.stratum.clients, &self.stratum.servers);
-        let request_ns = servers.start_ns[server] - clients.start_ns[client];
-        let response_ns = clients.end_ns[client] - servers.end_ns[server];
+        let (request_ns, response_ns) = self.stratum.delays_ns(client, server);
         let (least, most) = self.delays.response.plausible_ns;
         let is_plausible = clients.kind[client] == servers.kind[server]
-            && response_ns >= least.min(0) - self.bound_ns
-            && response_ns <= most.saturating_add(self.bound_ns);
+            && response_ns >= least.min(0) - self.tolerance_ns
+            && response_ns <= most.saturating_add(self.tolerance_ns);
         if !is_plausible {
             return None;
         }
         let duration_ns = clients.end_ns[client] - clients.start_ns[client];
-        let delays = self.delays.request.at(request_ns) * self.delays.response.at(response_ns);
-        let odds = delays / (self.alone * self.durations.at(duration_ns));
+        let together = self.shift.request(self.delays, request_ns)
+            * self.shift.response(self.delays, response_ns);
+        let odds = together / (self.alone * self.durations.at(duration_ns));
         Some(odds).filter(|&odds| odds >= ODDS_MIN)
     }
 }

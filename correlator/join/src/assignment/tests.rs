@@ -107,7 +107,7 @@ fn partners(truth: &Truth, world: World, worth: impl Fn(f64) -> f64) -> Vec<Part
     assign(&stratum(truth, world), &delays, &Thresholds::default(), worth)
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Score {
     clients: usize,
     committed: usize,
@@ -117,6 +117,15 @@ struct Score {
     missed: usize,
     quality: Quality,
     trials: Trials,
+}
+
+impl std::fmt::Debug for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { clients, committed, wrong, listed, missed, .. } = self;
+        let error = self.quality.calibration_error();
+        write!(f, "{clients} clients, {committed} committed, {wrong} wrong, ")?;
+        write!(f, "{listed} listed, {missed} missed, calibration error {error}")
+    }
 }
 
 impl Score {
