@@ -1,13 +1,17 @@
 //! Plays every transcript and says how each went; the last line is `passed/all`.
 //!
-//! Arguments, where there are any, are numbers of the scenarios to play.
+//! Arguments, where there are any, are numbers of the scenarios to play, or a folder of others.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> anyhow::Result<ExitCode> {
-    let wanted: Vec<u32> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let wanted: Vec<u32> = words.iter().filter_map(|word| word.parse().ok()).collect();
+    let folder = words.iter().find(|word| word.parse::<u32>().is_err());
+    let folder = folder.map_or_else(scenario::folder, PathBuf::from);
     let (mut passed, mut all) = (0, 0);
-    for path in scenario::transcripts(&scenario::folder())? {
+    for path in scenario::transcripts(&folder)? {
         let outcome = scenario::run(&path)?;
         if !wanted.is_empty() && !wanted.contains(&outcome.number) {
             continue;

@@ -234,7 +234,7 @@ impl Play {
                 "raw" => self.raw_blocks(),
                 "late" => {
                     let late = std::mem::take(&mut self.too_late).into_iter();
-                    late.map(|(table, count)| format!("too late {table}: {count}\n")).collect()
+                    late.map(|(table, count)| format!("FAIL_TOO_LATE {table}: {count}\n")).collect()
                 }
                 "P" | "R" | "F" => {
                     let written = self.written.get_mut(what).map(std::mem::take);
@@ -270,8 +270,9 @@ impl Play {
     /// Rows that no expectation asked for are rows that are not expected.
     fn nothing_left(&mut self) {
         let late = self.too_late.iter();
-        let mut left: Vec<String> =
-            late.map(|(table, count)| format!("   too late {table}: {count}")).collect();
+        let mut left: Vec<String> = late
+            .map(|(table, count)| format!("   not asked for: FAIL_TOO_LATE {table}: {count}"))
+            .collect();
         for (stage, windows) in std::mem::take(&mut self.written) {
             for rows in &windows {
                 let blocks = render::blocks(rows, &mut self.labels, Manner::Each);

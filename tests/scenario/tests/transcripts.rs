@@ -1,9 +1,22 @@
-//! Every transcript by `cargo test`, as `make scenarios` plays them.
+//! Every transcript by `cargo test`, as `make scenarios` plays them, and those of the reason codes
+//! that no scenario is about.
+
+use std::path::Path;
 
 #[test]
-fn every_transcript_gives_exactly_its_rows() {
-    let transcripts = scenario::transcripts(&scenario::folder()).unwrap();
-    assert_eq!(transcripts.len(), 26);
+fn every_scenario_gives_exactly_its_rows() {
+    assert_eq!(scenario::transcripts(&scenario::folder()).unwrap().len(), 26);
+    check(&scenario::folder());
+}
+
+#[test]
+fn every_other_reason_gives_exactly_its_rows() {
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("reasons"));
+}
+
+#[track_caller]
+fn check(folder: &Path) {
+    let transcripts = scenario::transcripts(folder).unwrap();
     let mut failed = String::new();
     for path in transcripts {
         let outcome = scenario::run(&path).unwrap();
