@@ -119,6 +119,13 @@ const RULES: &[Rule] = &[
         never_names: &["deltalake", "kube", "tokio"],
     },
     Rule {
+        package: "throughline-sim",
+        folder: "tests/sim",
+        may_name: &["throughline-store", "throughline-tables"],
+        never_contains: &["aya*", "kube*", "tonic*", "datafusion*"],
+        never_names: &["deltalake", "object_store"],
+    },
+    Rule {
         package: "throughline-score-relay",
         folder: "tests/relay",
         may_name: &["throughline-join"],
