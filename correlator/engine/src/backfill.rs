@@ -5,14 +5,16 @@
 
 use std::ops::Range;
 
-use join::Stage;
 use join::watermark::Watermark;
 use join::window::window_start;
+use join::{SECOND, Settings, Stage};
 use store::Store;
+use tokio::sync::watch;
 
 use crate::correlation::compute;
 use crate::input::Input;
-use crate::output::{Output, Writer};
+use crate::maintain::first_window_kept;
+use crate::output::{Entry, Mark, Output, Step};
 use crate::{Config, EngineError, moment};
 
 mod difference;
@@ -21,6 +23,14 @@ pub use difference::{Change, differences};
 
 /// Adjacent windows computed at once: the guard band is paid once for five minutes.
 const WINDOWS_PER_RUN: i64 = 30;
+
+/// Where a backfill begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Where the newest one of the same range stopped, if it did.
+    WhereItStopped,
+    Anew,
+}
 
 /// What a backfill did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +42,12 @@ pub struct Summary {
     pub rows: usize,
     /// Windows that may still change, and were left to the live correlator.
     pub skipped: u64,
+    /// Windows that an earlier run had done.
+    pub resumed: u64,
+    /// Windows that are left, because it was told to stop.
+    pub left: u64,
+    /// Number of this backfill among those that changed anything; none where it changed nothing.
+    pub generation: Option<i64>,
 }
 
 /// How far a backfill is.
@@ -44,30 +60,76 @@ pub struct Progress {
 }
 
 /// Computes every window that touches the range, and writes the final rows of those that differ.
+/// When told to stop it finishes the windows in hand and notes where it stopped.
 ///
 /// # Errors
-/// When tables can't be read or written.
+/// When tables can't be read or written. What is done by then stays done.
 pub async fn backfill(
     config: &Config,
     range: Range<i64>,
+    begin: Begin,
+    stop: &watch::Receiver<bool>,
     mut report: impl FnMut(Progress),
 ) -> Result<Summary, EngineError> {
+    let asked = whole_windows(&range, &config.settings);
     let mut past = Past::open(config, range).await?;
     let output = Output::open(&past.store, &config.job).await?;
+    let newest = output.mark().await?;
+    let unfinished = newest
+        .filter(|mark| (mark.from, mark.to) == (asked.start, asked.end) && mark.next < mark.to);
+    let mut mark = Mark {
+        from: asked.start,
+        to: asked.end,
+        next: asked.start,
+        generation: newest.map_or(0, |mark| mark.generation) + 1,
+    };
     let mut summary = Summary { skipped: past.skipped, ..Summary::default() };
+    if let (Begin::WhereItStopped, Some(unfinished)) = (begin, unfinished) {
+        mark = unfinished;
+        summary.resumed = past.begin_at(mark.next * SECOND);
+    }
+    let mut noted = unfinished.map(|mark| mark.next);
     for windows in past.runs() {
+        if *stop.borrow() {
+            summary.left = past.count() - summary.windows;
+            break;
+        }
+        mark.next = windows.end / SECOND;
         let settings = &config.settings;
-        let computed = compute(&mut past.input, windows.clone(), Stage::Final, settings).await?;
-        let written = output
-            .write(Writer::Backfill, windows, &computed.rows, &computed.pins, settings)
-            .await?;
+        let computed =
+            compute(&mut past.input, windows.clone(), Stage::Final, None, settings).await?;
+        let entry = Entry {
+            inputs: computed.pins,
+            windows: windows.start / SECOND..windows.end / SECOND,
+            backfill: Some(mark),
+            ..Entry::default()
+        };
+        let written = output.write(&Step::backfill(entry), &computed.rows).await?;
+        if written.commits > 0 {
+            noted = Some(mark.next);
+        }
         summary.windows += computed.rows.len() as u64;
         summary.changed += written.changed.len();
         summary.commits += written.commits;
         summary.rows += computed.read;
         report(Progress { windows: summary.windows, of: past.count(), rows: summary.rows });
     }
+    if summary.left == 0 {
+        mark.next = mark.to;
+    }
+    // One that changed nothing and was not stopped leaves no trace.
+    let is_worth_noting = summary.left > 0 || noted.is_some();
+    if is_worth_noting && noted != Some(mark.next) {
+        output.record_mark(mark).await?;
+    }
+    summary.generation = (summary.commits > 0).then_some(mark.generation);
     Ok(summary)
+}
+
+/// From the first window that touches a range to the end of the last, seconds.
+fn whole_windows(range: &Range<i64>, settings: &Settings) -> Range<i64> {
+    let end = window_start(range.end + settings.window_ns - 1, settings);
+    window_start(range.start, settings) / SECOND..end / SECOND
 }
 
 /// Past windows, and the raw tables they are computed from.
@@ -91,8 +153,8 @@ impl Past {
         let Some(watermark_ns) = watermark.advance() else {
             return Err(EngineError::NoHeartbeat { at: store.root().to_owned() });
         };
-        let end = window_start(range.end + settings.window_ns - 1, settings);
-        let mut windows = window_start(range.start, settings)..end;
+        let asked = whole_windows(&range, settings);
+        let mut windows = asked.start * SECOND..asked.end * SECOND;
         let final_end = window_start(watermark_ns - settings.lateness_ns, settings);
         let mut skipped = 0;
         if final_end < windows.end {
@@ -109,8 +171,20 @@ impl Past {
         }
         let no_rows = || EngineError::NoRows { at: store.root().to_owned() };
         let oldest_ns = input.oldest_ns().ok_or_else(no_rows)?;
-        windows.start = windows.start.max(window_start(oldest_ns, settings)).min(windows.end);
+        windows.start = windows.start.max(window_start(oldest_ns, settings));
+        // What rows that are gone had said stays.
+        if let Some(first_ns) = first_window_kept(&store, settings).await? {
+            windows.start = windows.start.max(first_ns);
+        }
+        windows.start = windows.start.min(windows.end);
         Ok(Self { store, input, windows, window_ns: settings.window_ns, skipped })
+    }
+
+    /// Leaves out the windows before this one, and counts them.
+    fn begin_at(&mut self, start_ns: i64) -> u64 {
+        let all = self.count();
+        self.windows.start = start_ns.clamp(self.windows.start, self.windows.end);
+        all - self.count()
     }
 
     fn count(&self) -> u64 {

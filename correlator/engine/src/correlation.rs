@@ -5,7 +5,8 @@ use std::ops::Range;
 use join::window::read_range;
 use join::{Settings, Stage, WindowRows};
 
-use crate::input::{Input, InputError, Pins};
+use crate::input::{Input, InputError, Limit};
+use crate::pins::Pins;
 
 /// The rows of a run of windows and what they rest on.
 pub(crate) struct Computed {
@@ -20,6 +21,7 @@ pub(crate) async fn compute(
     input: &mut Input,
     windows: Range<i64>,
     stage: Stage,
+    limit: Limit<'_>,
     settings: &Settings,
 ) -> Result<Computed, InputError> {
     let range = read_range(windows.clone(), settings);
@@ -29,7 +31,7 @@ pub(crate) async fn compute(
         let rows = join::window::windows(windows, settings).map(empty).collect();
         return Ok(Computed { rows, pins: Pins::default(), read: 0 });
     }
-    let (observations, pins) = input.read(&range).await?;
+    let (observations, pins) = input.read(&range, limit).await?;
     let read = observations.exchanges.len()
         + observations.connections.len()
         + observations.nat_bindings.len()

@@ -3,7 +3,6 @@
 //! Heartbeats are looked at before everything else. The collector commits them after the rows they
 //! cover, so whatever a watermark stands on is visible by the time the rows are read.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use join::window::ReadRange;
@@ -11,9 +10,11 @@ use join::{Observations, SECOND};
 use store::{Store, StoreError};
 use tables::DecodeError;
 
+use crate::pins::Pins;
+
 mod followed;
 
-pub(crate) use followed::Followed;
+pub(crate) use followed::{Arrival, Followed, collector_of};
 
 /// Full snapshots of the cluster are hourly; this far back there is one unless they are late.
 const SNAPSHOT_NS: i64 = 2 * 3_600 * SECOND;
@@ -29,6 +30,9 @@ pub enum InputError {
     Decode(#[from] DecodeError),
 }
 
+/// Number of a look at the raw tables, from 1.
+pub(crate) type Look = u64;
+
 /// Every raw table that the join reads.
 pub(crate) struct Input {
     exchanges: Followed<tables::Exchange>,
@@ -39,22 +43,12 @@ pub(crate) struct Input {
     access_logs: Followed<tables::AccessLog>,
     heartbeats: Followed<tables::Heartbeat>,
     cluster_objects: Followed<tables::ClusterObject>,
+    /// How often new files were looked for.
+    looks: Look,
 }
 
-/// Per collector, the highest position in its spool of the rows that were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pins(pub(crate) BTreeMap<String, i64>);
-
-impl Pins {
-    pub(crate) fn saw(&mut self, collector: &str, ingest_seq: i64) {
-        match self.0.get_mut(collector) {
-            Some(highest) => *highest = ingest_seq.max(*highest),
-            None => {
-                self.0.insert(collector.to_owned(), ingest_seq);
-            }
-        }
-    }
-}
+/// What may be read: all that is visible, or what was visible when something was computed before.
+pub(crate) type Limit<'a> = Option<&'a Pins>;
 
 impl Input {
     pub(crate) fn new(store: &Store) -> Self {
@@ -67,19 +61,22 @@ impl Input {
             access_logs: Followed::new(store),
             heartbeats: Followed::new(store),
             cluster_objects: Followed::new(store),
+            looks: 0,
         }
     }
 
     /// Looks for new files in every table, and answers the heartbeats among them.
     pub(crate) async fn refresh(&mut self) -> Result<Vec<tables::Heartbeat>, InputError> {
-        let new = self.heartbeats.refresh().await?;
-        self.exchanges.refresh().await?;
-        self.connections.refresh().await?;
-        self.nat_bindings.refresh().await?;
-        self.failures.refresh().await?;
-        self.spans.refresh().await?;
-        self.access_logs.refresh().await?;
-        self.cluster_objects.refresh().await?;
+        let look = self.looks + 1;
+        let new = self.heartbeats.refresh(look).await?;
+        self.exchanges.refresh(look).await?;
+        self.connections.refresh(look).await?;
+        self.nat_bindings.refresh(look).await?;
+        self.failures.refresh(look).await?;
+        self.spans.refresh(look).await?;
+        self.access_logs.refresh(look).await?;
+        self.cluster_objects.refresh(look).await?;
+        self.looks = look;
         self.heartbeats.newest_of(new).await
     }
 
@@ -98,21 +95,71 @@ impl Input {
             || self.failures.overlaps(range)
     }
 
+    /// The look that what is visible now comes from.
+    pub(crate) fn look(&self) -> Look {
+        self.looks
+    }
+
+    /// How far each collector has come in each table, as far as is visible.
+    pub(crate) fn visible(&self) -> Pins {
+        let mut pins = Pins::default();
+        self.exchanges.visible(&mut pins);
+        self.connections.visible(&mut pins);
+        self.nat_bindings.visible(&mut pins);
+        self.failures.visible(&mut pins);
+        self.spans.visible(&mut pins);
+        self.access_logs.visible(&mut pins);
+        pins
+    }
+
+    /// Rows about events before a moment that came in the looks after the first of the range up to
+    /// its end, without those that are `known`.
+    pub(crate) async fn arrived(
+        &mut self,
+        looks: Range<Look>,
+        before_ns: i64,
+        known: &Pins,
+    ) -> Result<Vec<Arrival>, InputError> {
+        let mut rows = self.exchanges.arrived(&looks, before_ns, known).await?;
+        rows.extend(self.connections.arrived(&looks, before_ns, known).await?);
+        rows.extend(self.nat_bindings.arrived(&looks, before_ns, known).await?);
+        rows.extend(self.failures.arrived(&looks, before_ns, known).await?);
+        rows.extend(self.spans.arrived(&looks, before_ns, known).await?);
+        rows.extend(self.access_logs.arrived(&looks, before_ns, known).await?);
+        Ok(rows)
+    }
+
+    /// Whether rows of the range that paths are made of came after a look.
+    pub(crate) async fn touched_since(
+        &mut self,
+        look: Look,
+        range: &ReadRange,
+    ) -> Result<bool, InputError> {
+        Ok(self.exchanges.touched_since(look, &range.rows).await?
+            || self.spans.touched_since(look, &range.rows).await?
+            || self.access_logs.touched_since(look, &range.rows).await?
+            || self.failures.touched_since(look, &range.rows).await?
+            || self.connections.touched_since(look, &range.connections).await?
+            || self.nat_bindings.touched_since(look, &range.connections).await?)
+    }
+
     /// Reads what a run of windows needs, and says how far each collector had come.
     pub(crate) async fn read(
         &mut self,
         range: &ReadRange,
+        limit: Limit<'_>,
     ) -> Result<(Observations, Pins), InputError> {
         let mut pins = Pins::default();
+        let with_open_requests = range.rows.start..range.requests.end;
         let observations = Observations {
-            exchanges: self.exchanges.rows(&range.rows, &mut pins).await?,
-            connections: self.connections.rows(&range.connections, &mut pins).await?,
-            nat_bindings: self.nat_bindings.rows(&range.connections, &mut pins).await?,
-            failures: self.failures.rows(&range.rows, &mut pins).await?,
-            spans: self.spans.rows(&range.rows, &mut pins).await?,
-            access_logs: self.access_logs.rows(&range.rows, &mut pins).await?,
-            heartbeats: self.heartbeats.rows(&range.heartbeats, &mut pins).await?,
-            cluster_objects: self.cluster_history(&range.cluster, &mut pins).await?,
+            exchanges: self.exchanges.rows(&with_open_requests, limit, &mut pins).await?,
+            connections: self.connections.rows(&range.connections, limit, &mut pins).await?,
+            nat_bindings: self.nat_bindings.rows(&range.connections, limit, &mut pins).await?,
+            failures: self.failures.rows(&range.rows, limit, &mut pins).await?,
+            spans: self.spans.rows(&range.rows, limit, &mut pins).await?,
+            access_logs: self.access_logs.rows(&range.rows, limit, &mut pins).await?,
+            heartbeats: self.heartbeats.rows(&range.heartbeats, limit, &mut pins).await?,
+            cluster_objects: self.cluster_history(&range.cluster, limit, &mut pins).await?,
         };
         Ok((observations, pins))
     }
@@ -121,13 +168,14 @@ impl Input {
     async fn cluster_history(
         &mut self,
         range: &Range<i64>,
+        limit: Limit<'_>,
         pins: &mut Pins,
     ) -> Result<Vec<tables::ClusterObject>, InputError> {
         let recent = range.start - SNAPSHOT_NS..range.end;
-        let mut rows = self.cluster_objects.rows(&recent, pins).await?;
+        let mut rows = self.cluster_objects.rows(&recent, limit, pins).await?;
         let mut snapshot = last_snapshot(&rows, range.start);
         if snapshot.is_none() {
-            rows = self.cluster_objects.rows(&(i64::MIN..range.end), pins).await?;
+            rows = self.cluster_objects.rows(&(i64::MIN..range.end), limit, pins).await?;
             snapshot = last_snapshot(&rows, range.start);
         }
         if let Some(at) = snapshot {
@@ -174,14 +222,5 @@ mod tests {
         assert_eq!(last_snapshot(&rows, 30), Some(20));
         assert_eq!(last_snapshot(&rows, 31), Some(30));
         assert_eq!(last_snapshot(&rows, 10), None);
-    }
-
-    #[test]
-    fn pins_keep_the_highest_position_of_each_collector() {
-        let mut pins = Pins::default();
-        for (collector, ingest_seq) in [("a", 3), ("b", 9), ("a", 7), ("a", 5)] {
-            pins.saw(collector, ingest_seq);
-        }
-        assert_eq!(pins.0, BTreeMap::from([("a".to_owned(), 7), ("b".to_owned(), 9)]));
     }
 }

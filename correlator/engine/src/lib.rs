@@ -6,14 +6,19 @@
 //! across crashes, and there is no state that the tables can't rebuild.
 
 pub mod backfill;
+pub mod failpoint;
+pub mod maintain;
 pub mod moment;
 pub mod run;
 
+mod compacted;
 mod config;
 mod correlation;
 mod error;
 mod input;
+mod late;
 mod output;
+mod pins;
 
 pub use config::Config;
 pub use error::EngineError;

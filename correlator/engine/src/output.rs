@@ -1,22 +1,39 @@
 //! The derived tables: each window reaches each of them once per stage, across crashes.
 //!
 //! Delta has no transaction over tables, so the order is hop, ambiguous, path: a window is visible
-//! once it is in `path`, and only path's progress says that it is done. What a crash left in the
-//! first two is found by comparing names on the next attempt: files are named by window and
-//! content, so the same rows are already there, and others are replaced in one commit.
+//! once it is in `path`, and only path's progress says that it is done. The first commit, to hop,
+//! decides between several correlators and between a crash and the restart after it: it names the
+//! raw rows that it rests on, and whoever finds hop ahead of path completes that same work, from the
+//! same rows. So nobody has to know who is alive.
+//!
+//! A commit is a conflict when the files of its windows are others than it was decided on, so that
+//! a process that slept for a while changes nothing that another one did meanwhile. Where
+//! maintenance has put windows together, `compacted` says which files these stand for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use join::{Settings, Stage, WindowRows};
-use serde_json::json;
 use store::{Commit, FileRef, Progress, StagedFile, Store, StoreError, Table};
-use tables::Row;
+use tables::{Ambiguous, Hop, Path, Row};
 
-use crate::input::Pins;
+use crate::InputError;
+use crate::compacted::{self, Held};
+use crate::failpoint::{self, Work};
+
+mod entry;
+mod files;
+mod revision;
+
+pub(crate) use entry::{Entry, Mark};
+pub(crate) use files::{is_final_file, prefix};
+pub(crate) use revision::changed;
+
+use files::{Difference, difference, revision_of, window_of};
+use revision::{Revisable, newest};
 
 /// Rounds of looking and swapping before we give up on somebody who rewrites the same files.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
@@ -29,20 +46,31 @@ pub enum OutputError {
 /// Who commits, which decides the names of its progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writer {
-    /// Windows in order; progress is the index of the newest one.
+    /// Windows in order; progress is the index of the newest one, and for revisions that of the
+    /// boundary at which they were due.
     Live(Stage),
-    /// Any past windows; progress counts generations.
+    /// Any past windows; progress counts commits.
     Backfill,
 }
 
-/// What became of a run of windows.
+/// What the three tables' commits of one piece of work have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) writer: Writer,
+    pub(crate) index: i64,
+    pub(crate) entry: Entry,
+    /// The work of another process, or of this one before it died.
+    pub(crate) is_completion: bool,
+}
+
+/// What became of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) commits: usize,
     /// Windows, by start in seconds, of which any table's files changed.
     pub(crate) changed: BTreeSet<i64>,
-    /// Another process had done these windows already.
-    pub(crate) already_done: bool,
+    /// Another process has done it, or is at it. What is done must be looked up.
+    pub(crate) is_overtaken: bool,
 }
 
 pub(crate) struct Output {
@@ -52,198 +80,395 @@ pub(crate) struct Output {
     path: Table,
 }
 
-/// A table's files of a run of windows, as they are and as they should be.
-struct Difference {
-    remove: Vec<FileRef>,
-    add: Vec<StagedFile>,
+/// What became of one table, or of all.
+enum Put {
+    /// It was as it should be.
+    Unchanged,
+    Committed,
+    /// Another process has done this step, or is at it.
+    Overtaken,
+    /// Another writer changed what the tables before this one held.
+    Disturbed,
+}
+
+impl Step {
+    pub(crate) fn live(stage: Stage, index: i64, entry: Entry) -> Self {
+        Self { writer: Writer::Live(stage), index, entry, is_completion: false }
+    }
+
+    pub(crate) fn backfill(entry: Entry) -> Self {
+        Self { writer: Writer::Backfill, index: 0, entry, is_completion: false }
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self.writer {
+            Writer::Live(stage) => stage,
+            Writer::Backfill => Stage::Final,
+        }
+    }
+
+    fn work(&self) -> Work {
+        match self.writer {
+            Writer::Live(Stage::Provisional) => Work::Provisional,
+            Writer::Live(Stage::Revised) => Work::Revised,
+            Writer::Live(Stage::Final) => Work::Final,
+            Writer::Backfill => Work::Backfill,
+        }
+    }
+
+    /// Whether a file holds rows of the step's windows.
+    fn part(&self) -> impl Fn(&FileRef) -> bool + Send + Sync + use<> {
+        let (windows, revisions) = (self.entry.windows.clone(), self.entry.revisions.clone());
+        move |file| {
+            let is_ours = |win| {
+                windows.contains(&win) && (revisions.is_empty() || revisions.contains_key(&win))
+            };
+            window_of(file).is_some_and(is_ours) || compacted::overlaps(file, &windows)
+        }
+    }
+
+    fn prefix(&self, win: i64) -> String {
+        let revision = self.entry.revisions.get(&win).copied().unwrap_or(0);
+        prefix(win, self.stage(), revision)
+    }
 }
 
 impl Output {
     pub(crate) async fn open(store: &Store, job: &str) -> Result<Self, StoreError> {
         Ok(Self {
             job: job.to_owned(),
-            hop: store.table(&tables::spec::<tables::Hop>()).await?,
-            ambiguous: store.table(&tables::spec::<tables::Ambiguous>()).await?,
-            path: store.table(&tables::spec::<tables::Path>()).await?,
+            hop: store.table(&tables::spec::<Hop>()).await?,
+            ambiguous: store.table(&tables::spec::<Ambiguous>()).await?,
+            path: store.table(&tables::spec::<Path>()).await?,
         })
     }
 
-    /// Index of the newest window that is visible in this stage.
+    /// How far path has come in this stage.
     pub(crate) async fn progress(&self, stage: Stage) -> Result<Option<i64>, StoreError> {
-        self.path.progress(&self.app_id(Writer::Live(stage))).await
+        self.path.progress(&app_id(&self.job, stage)).await
+    }
+
+    /// Work of this stage that is in the first tables and not in path: somebody died or is at it.
+    /// None too where what it rests on can't be read any more; then it is done anew.
+    pub(crate) async fn unfinished(&self, stage: Stage) -> Result<Option<Step>, StoreError> {
+        let app_id = app_id(&self.job, stage);
+        let Some(begun) = self.hop.progress(&app_id).await? else {
+            return Ok(None);
+        };
+        if self.path.progress(&app_id).await?.is_some_and(|done| done >= begun) {
+            return Ok(None);
+        }
+        let entry = self.hop.newest_of(&app_id).await?;
+        let step = entry.and_then(|Progress { version, metadata, .. }| {
+            let entry = Entry::from_text(&metadata?)?;
+            Some(Step { is_completion: true, ..Step::live(stage, version, entry) })
+        });
+        Ok(step)
+    }
+
+    /// The next revision of each of these windows, given by their starts in seconds.
+    pub(crate) async fn next_revisions(
+        &self,
+        windows: &BTreeSet<i64>,
+    ) -> Result<BTreeMap<i64, i32>, StoreError> {
+        let mut next: BTreeMap<i64, i32> = windows.iter().map(|win| (*win, 1)).collect();
+        let wanted = windows.clone();
+        let of_windows = move |file: &FileRef| window_of(file).is_some_and(|w| wanted.contains(&w));
+        for table in [&self.hop, &self.ambiguous, &self.path] {
+            for file in table.select(&of_windows).await?.files {
+                if let Some(known) = window_of(&file).and_then(|win| next.get_mut(&win)) {
+                    *known = (revision_of(&file) + 1).max(*known);
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    /// The newest rows of a window, in seconds, among those before a revision.
+    pub(crate) async fn before(&self, win: i64, revision: i32) -> Result<WindowRows, InputError> {
+        let wanted = move |file: &FileRef| {
+            window_of(file) == Some(win) && !is_final_file(file) && revision_of(file) < revision
+        };
+        Ok(WindowRows {
+            win,
+            hops: read_newest(&self.hop, wanted).await?,
+            ambiguous: read_newest(&self.ambiguous, wanted).await?,
+            paths: read_newest(&self.path, wanted).await?,
+        })
     }
 
     /// Records that windows without rows are done.
-    pub(crate) async fn record(&self, stage: Stage, index: i64) -> Result<(), StoreError> {
-        let progress = Progress::new(self.app_id(Writer::Live(stage)), index);
-        self.path.append(Vec::new(), progress).await.map(drop)
-    }
-
-    /// Makes the tables hold exactly these rows for these windows.
-    pub(crate) async fn write(
-        &self,
-        writer: Writer,
-        windows: Range<i64>,
-        rows: &[WindowRows],
-        pins: &Pins,
-        settings: &Settings,
-    ) -> Result<Written, OutputError> {
-        let index = join::window::window_index(windows.end, settings) - 1;
+    pub(crate) async fn record(&self, step: &Step) -> Result<Written, OutputError> {
         let mut written = Written::default();
-        if let Writer::Live(stage) = writer
-            && self.progress(stage).await?.is_some_and(|reached| reached >= index)
-        {
-            written.already_done = true;
-            return Ok(written);
+        for table in [&self.hop, &self.path] {
+            if self.is_done(step).await? {
+                return Ok(Written { is_overtaken: true, ..written });
+            }
+            let basis = table.basis(step.part()).await?;
+            let Some(progress) = self.claim(table, step).await? else {
+                return Ok(Written { is_overtaken: true, ..written });
+            };
+            failpoint::reach(Work::Empty, failpoint::Step::Decided(table.spec().name));
+            match table.swap_on(basis, Vec::new(), Vec::new(), progress).await? {
+                Commit::Committed { .. } => written.commits += 1,
+                Commit::AlreadyDone | Commit::Conflict => {
+                    return Ok(Written { is_overtaken: true, ..written });
+                }
+            }
+            failpoint::reach(Work::Empty, failpoint::Step::Committed(table.spec().name));
         }
-        let metadata = json!({
-            "inputs": pins.0,
-            "windows": [windows.start / join::SECOND, windows.end / join::SECOND],
-        });
-        let step = Step { writer, index, metadata: metadata.to_string(), windows };
-        self.replace(&self.hop, rows, |w| &w.hops, &step, &mut written).await?;
-        self.replace(&self.ambiguous, rows, |w| &w.ambiguous, &step, &mut written).await?;
-        self.replace(&self.path, rows, |w| &w.paths, &step, &mut written).await?;
         Ok(written)
     }
 
-    /// One table: stage what should be there, and swap where that differs from what is.
-    async fn replace<R: Row>(
+    /// Makes the tables hold these rows for the step's windows, as far as the step may change them.
+    pub(crate) async fn write(
         &self,
-        table: &Table,
+        step: &Step,
         rows: &[WindowRows],
-        of_table: impl Fn(&WindowRows) -> &Vec<R>,
+    ) -> Result<Written, OutputError> {
+        failpoint::reach(step.work(), failpoint::Step::Computed);
+        let mut written = Written::default();
+        if self.is_done(step).await? {
+            return Ok(Written { is_overtaken: true, ..written });
+        }
+        let staged = [
+            stage(&self.hop, rows, |w| &w.hops, step).await?,
+            stage(&self.ambiguous, rows, |w| &w.ambiguous, step).await?,
+            stage(&self.path, rows, |w| &w.paths, step).await?,
+        ];
+        // Where nothing changes nothing is committed.
+        if !step.is_completion && self.is_as_wanted(&staged, step, 3).await? {
+            return Ok(written);
+        }
+        let mut step = step.clone();
+        for _ in 0..ROUNDS {
+            match self.put_all(&staged, &step, &mut written).await? {
+                // Live and backfill may write the same windows, from other raw rows. Live does so
+                // once; a backfill that was disturbed by it has the last word.
+                Put::Disturbed => {}
+                _ if step.writer == Writer::Backfill => {
+                    if self.is_as_wanted(&staged, &step, 3).await? {
+                        return Ok(written);
+                    }
+                }
+                Put::Overtaken => return Ok(Written { is_overtaken: true, ..written }),
+                Put::Unchanged | Put::Committed => return Ok(written),
+            }
+            step.is_completion = true;
+        }
+        Err(OutputError::Contended { table: Hop::TABLE })
+    }
+
+    fn tables(&self) -> [&Table; 3] {
+        [&self.hop, &self.ambiguous, &self.path]
+    }
+
+    /// The tables in their order. Hop decides whose work it is and path makes it visible, be it
+    /// with their progress alone.
+    async fn put_all(
+        &self,
+        staged: &[Vec<StagedFile>; 3],
         step: &Step,
         written: &mut Written,
-    ) -> Result<(), OutputError> {
-        let code = step.stage().code();
-        let mut staged = Vec::new();
-        for window in rows.iter().filter(|window| !of_table(window).is_empty()) {
-            let prefix = format!("{}-{code}", window.win);
-            staged.extend(table.stage_rows(of_table(window), &prefix).await?);
-        }
-        for _ in 0..ROUNDS {
-            let Difference { remove, add } = self.difference(table, &staged, step).await?;
-            let is_changed = !(remove.is_empty() && add.is_empty());
-            let changed: Vec<i64> = remove
-                .iter()
-                .chain(add.iter().map(StagedFile::file))
-                .filter_map(window_of)
-                .collect();
-            // Where nothing changes nothing is committed, except that windows which are new in
-            // the other tables become visible with path's progress.
-            let is_visible_step = R::TABLE == self.path.spec().name && written.commits > 0;
-            if !is_changed && !is_visible_step {
-                return Ok(());
+    ) -> Result<Put, OutputError> {
+        let is_live = step.writer != Writer::Backfill;
+        for nth in 0..self.tables().len() {
+            let is_last = nth == 2;
+            let must_commit = if is_last {
+                is_live || written.commits > 0
+            } else {
+                nth == 0 && is_live && !step.is_completion
+            };
+            match self.put(nth, staged, step, must_commit, written).await? {
+                Put::Unchanged => {}
+                Put::Committed => written.commits += 1,
+                outcome @ (Put::Overtaken | Put::Disturbed) => return Ok(outcome),
             }
-            let progress = self.next_progress(table, step).await?;
-            match table.swap(remove, add, progress).await? {
+        }
+        Ok(Put::Committed)
+    }
+
+    /// One table: look, decide, swap; anew as long as others change the same windows.
+    async fn put(
+        &self,
+        nth: usize,
+        staged: &[Vec<StagedFile>; 3],
+        step: &Step,
+        must_commit: bool,
+        written: &mut Written,
+    ) -> Result<Put, OutputError> {
+        let table = self.tables()[nth];
+        let name = table.spec().name;
+        for _ in 0..ROUNDS {
+            let held = match held(table, &staged[nth], step).await? {
+                Held::AsWanted(held) => held,
+                Held::Otherwise(files) => {
+                    compacted::take_apart(table, &files).await?;
+                    continue;
+                }
+            };
+            let basis = table.basis(step.part()).await?;
+            let wanted: Vec<&StagedFile> =
+                staged[nth].iter().filter(|staged| !held.contains(staged)).collect();
+            let names: Vec<&FileRef> = wanted.iter().map(|staged| staged.file()).collect();
+            let Difference { remove, add } = difference(step, basis.files(), &names);
+            if self.is_done(step).await? {
+                return Ok(Put::Overtaken);
+            }
+            if !self.is_as_wanted(staged, step, nth).await? {
+                return Ok(Put::Disturbed);
+            }
+            if remove.is_empty() && add.is_empty() && !must_commit {
+                return Ok(Put::Unchanged);
+            }
+            let Some(progress) = self.claim(table, step).await? else {
+                return Ok(Put::Overtaken);
+            };
+            let is_added = |staged: &&&StagedFile| add.contains(&staged.file().path);
+            let add: Vec<StagedFile> = wanted.iter().filter(is_added).copied().cloned().collect();
+            let remove: Vec<FileRef> =
+                basis.files().iter().filter(|file| remove.contains(&file.path)).cloned().collect();
+            let files = remove.iter().chain(add.iter().map(StagedFile::file));
+            let changed: Vec<i64> = files.filter_map(window_of).collect();
+            failpoint::reach(step.work(), failpoint::Step::Decided(name));
+            match table.swap_on(basis, remove, add, progress).await? {
                 Commit::Committed { .. } => {
-                    written.commits += 1;
+                    failpoint::reach(step.work(), failpoint::Step::Committed(name));
                     written.changed.extend(changed);
-                    return Ok(());
+                    return Ok(Put::Committed);
                 }
                 Commit::AlreadyDone | Commit::Conflict => {}
             }
         }
-        Err(OutputError::Contended { table: table.spec().name })
+        Err(OutputError::Contended { table: name })
     }
 
-    async fn difference(
+    /// Whether the first tables hold what they should.
+    async fn is_as_wanted(
         &self,
-        table: &Table,
-        staged: &[StagedFile],
+        staged: &[Vec<StagedFile>; 3],
         step: &Step,
-    ) -> Result<Difference, StoreError> {
-        let seconds = step.windows.start / join::SECOND..step.windows.end / join::SECOND;
-        let of_run = |file: &FileRef| window_of(file).is_some_and(|win| seconds.contains(&win));
-        let current = table.select(of_run).await?.files;
-        // Provisional rows never come after final ones.
-        let is_final = |win: Option<i64>| {
-            current.iter().any(|file| window_of(file) == win && is_final_file(file))
-        };
-        let may_change =
-            |file: &FileRef| step.stage() == Stage::Final || !is_final(window_of(file));
-        let is_staged = |file: &FileRef| staged.iter().any(|s| s.file().path == file.path);
-        let is_current = |s: &&StagedFile| current.iter().any(|file| s.file().path == file.path);
-        Ok(Difference {
-            remove: current.iter().filter(|f| may_change(f) && !is_staged(f)).cloned().collect(),
-            add: staged
-                .iter()
-                .filter(|s| may_change(s.file()) && !is_current(s))
-                .cloned()
-                .collect(),
-        })
+        tables: usize,
+    ) -> Result<bool, StoreError> {
+        for (table, staged) in self.tables().into_iter().zip(staged).take(tables) {
+            let Held::AsWanted(held) = held(table, staged, step).await? else {
+                return Ok(false);
+            };
+            let names: Vec<&FileRef> =
+                staged.iter().filter(|s| !held.contains(s)).map(StagedFile::file).collect();
+            let current = table.select(step.part()).await?.files;
+            if !difference(step, &current, &names).is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    /// Progress that this commit may claim. Where a crash left a table ahead of path, the windows
-    /// are done once more under a name of their own, as progress never goes back.
-    async fn next_progress(&self, table: &Table, step: &Step) -> Result<Progress, StoreError> {
-        let app_id = self.app_id(step.writer);
-        let reached = table.progress(&app_id).await?;
+    async fn is_done(&self, step: &Step) -> Result<bool, StoreError> {
+        match step.writer {
+            Writer::Live(stage) => {
+                let reached = self.progress(stage).await?;
+                Ok(reached.is_some_and(|reached| reached >= step.index))
+            }
+            Writer::Backfill => Ok(false),
+        }
+    }
+
+    /// Progress that a commit of the step may claim. None where this table is ahead by the work of
+    /// another process. Progress never goes back: what a crash left is completed under a name of
+    /// its own.
+    async fn claim(&self, table: &Table, step: &Step) -> Result<Option<Progress>, StoreError> {
+        let counted = async |app_id: String| {
+            let next = table.progress(&app_id).await?.unwrap_or(0) + 1;
+            Ok::<_, StoreError>(Progress::new(app_id, next))
+        };
         let progress = match step.writer {
-            Writer::Backfill => Progress::new(app_id, reached.unwrap_or(0) + 1),
-            Writer::Live(_) if reached.is_none_or(|reached| reached < step.index) => {
-                Progress::new(app_id, step.index)
-            }
-            Writer::Live(_) => {
-                let repair = format!("{}/repair", self.job);
-                let generation = table.progress(&repair).await?.unwrap_or(0) + 1;
-                Progress::new(repair, generation)
+            Writer::Backfill => counted(format!("{}/backfill", self.job)).await?,
+            Writer::Live(stage) => {
+                let app_id = app_id(&self.job, stage);
+                let reached = table.progress(&app_id).await?;
+                match reached.filter(|reached| *reached >= step.index) {
+                    None => Progress::new(app_id, step.index),
+                    Some(_) if !step.is_completion => return Ok(None),
+                    Some(_) => counted(format!("{}/repair", self.job)).await?,
+                }
             }
         };
-        Ok(progress.with_metadata(&step.metadata))
+        Ok(Some(progress.with_metadata(step.entry.to_text())))
     }
 
-    fn app_id(&self, writer: Writer) -> String {
-        let name = match writer {
-            Writer::Live(stage) => stage.code(),
-            Writer::Backfill => "backfill",
-        };
-        format!("{}/{name}", self.job)
-    }
-
-    /// Path rows of a run of windows as they are now.
+    /// Newest path rows of a run of windows, in nanoseconds, as they are now.
     pub(crate) async fn current_paths(
         &self,
         windows: &Range<i64>,
-    ) -> Result<BTreeMap<String, tables::Path>, crate::InputError> {
+    ) -> Result<BTreeMap<String, Path>, InputError> {
         let seconds = windows.start / join::SECOND..windows.end / join::SECOND;
-        let of_run = |file: &FileRef| window_of(file).is_some_and(|win| seconds.contains(&win));
-        let files = self.path.select(of_run).await?.files;
-        let mut paths = BTreeMap::new();
-        for batch in self.path.read(&files).await? {
-            for path in tables::from_batch::<tables::Path>(&batch)? {
-                paths.insert(path.path_id.clone(), path);
-            }
-        }
-        Ok(paths)
+        let run = seconds.clone();
+        let of_run = move |file: &FileRef| {
+            window_of(file).is_some_and(|win| run.contains(&win)) || compacted::overlaps(file, &run)
+        };
+        let rows: Vec<Path> = read_newest(&self.path, of_run).await?;
+        let rows = rows.into_iter().filter(|path| seconds.contains(&path.win));
+        Ok(rows.map(|path| (path.path_id.clone(), path)).collect())
+    }
+
+    /// How far the backfill that changed something last had come.
+    pub(crate) async fn mark(&self) -> Result<Option<Mark>, StoreError> {
+        let newest = self.path.newest_of(&format!("{}/backfill", self.job)).await?;
+        Ok(newest.and_then(|p| p.metadata).and_then(|t| Entry::from_text(&t)?.backfill))
+    }
+
+    /// Says how far a backfill has come, where no rows say it.
+    pub(crate) async fn record_mark(&self, mark: Mark) -> Result<(), StoreError> {
+        let entry = Entry { backfill: Some(mark), ..Entry::default() };
+        let Some(progress) = self.claim(&self.path, &Step::backfill(entry)).await? else {
+            return Ok(());
+        };
+        failpoint::reach(Work::Mark, failpoint::Step::Decided(Path::TABLE));
+        // Another backfill under the same name has said where it is: one of the two is enough.
+        self.path.append(Vec::new(), progress).await?;
+        failpoint::reach(Work::Mark, failpoint::Step::Committed(Path::TABLE));
+        Ok(())
     }
 }
 
-/// What the three tables' commits of one run have in common.
-struct Step {
-    writer: Writer,
-    /// Index of the last window.
-    index: i64,
-    metadata: String,
-    windows: Range<i64>,
+/// Name in the progress of what a job has done in one stage.
+pub(crate) fn app_id(job: &str, stage: Stage) -> String {
+    format!("{job}/{}", stage.code())
 }
 
-impl Step {
-    fn stage(&self) -> Stage {
-        match self.writer {
-            Writer::Live(stage) => stage,
-            Writer::Backfill => Stage::Final,
-        }
+/// Index of the last window of a range that ends here: the progress that writing it stands for.
+pub(crate) fn last_index(end_ns: i64, settings: &Settings) -> i64 {
+    join::window::window_index(end_ns, settings) - 1
+}
+
+/// Uploads what a table should hold of the step's windows.
+async fn stage<R: Row>(
+    table: &Table,
+    rows: &[WindowRows],
+    of_table: impl Fn(&WindowRows) -> &Vec<R>,
+    step: &Step,
+) -> Result<Vec<StagedFile>, StoreError> {
+    let mut staged = Vec::new();
+    for window in rows.iter().filter(|window| !of_table(window).is_empty()) {
+        staged.extend(table.stage_rows(of_table(window), &step.prefix(window.win)).await?);
     }
+    failpoint::reach(step.work(), failpoint::Step::Uploaded(R::TABLE));
+    Ok(staged)
 }
 
-/// Derived files are named `<window start in seconds>-<stage>-<hash>.parquet`.
-fn window_of(file: &FileRef) -> Option<i64> {
-    file.name().split('-').next()?.parse().ok()
+async fn held(table: &Table, staged: &[StagedFile], step: &Step) -> Result<Held, StoreError> {
+    compacted::held(table, &step.entry.windows, staged, step.stage()).await
 }
 
-fn is_final_file(file: &FileRef) -> bool {
-    file.name().split('-').nth(1) == Some(Stage::Final.code())
+async fn read_newest<R: Revisable>(
+    table: &Table,
+    wanted: impl Fn(&FileRef) -> bool,
+) -> Result<Vec<R>, InputError> {
+    let files = table.select(wanted).await?.files;
+    let mut rows = Vec::new();
+    for batch in table.read(&files).await? {
+        rows.extend(tables::from_batch::<R>(&batch)?);
+    }
+    Ok(newest(rows))
 }

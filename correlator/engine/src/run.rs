@@ -7,7 +7,10 @@ use tokio::sync::watch;
 
 use crate::{Config, EngineError};
 
+mod due;
 mod live;
+mod report;
+mod revise;
 
 use live::Live;
 

@@ -1,4 +1,5 @@
-//! The readers' rule: final rows, and for windows that are not final the newest revision of a path.
+//! The readers' rule: final rows, and for windows that are not final the newest revision of a path
+//! that is not withdrawn.
 //!
 //! A predicate on something that a revision may change must not look at older revisions: a path
 //! that was `partial` and became `complete` is no answer to `partial`. So every question has two
@@ -12,11 +13,12 @@ use datafusion::functions_window::expr_fn::rank;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, JoinType};
 use datafusion::prelude::{DataFrame, SessionContext, col, lit};
 use store::FileRef;
+use tables::finality;
 
 use crate::files::{self, Bounds};
 use crate::scan::FileList;
 
-/// Name of the working column that orders the revisions of a path, newest 1.
+/// Name of the working column that orders what replaces each other, newest 1.
 const AGE: &str = "__age";
 
 /// One table of one pinned snapshot.
@@ -76,15 +78,21 @@ pub(crate) fn current(
     Ok((fixed.union(having(newest, &question.of_newest)?)?, scanned))
 }
 
-/// All rows of the newest revision of each path; rows without a path stand for themselves.
+/// All rows of the newest revision of each path in a window, unless that withdraws it, and of a path
+/// that moved those of its newest window. What belongs to no path is revised window by window.
 fn newest_revisions(rows: DataFrame) -> Result<DataFrame> {
-    let age = rank()
-        .partition_by(vec![col("path_id")])
-        .order_by(vec![col("revision").sort(false, false), col("win").sort(false, false)])
-        .build()?
-        .alias(AGE);
+    let of_window = youngest(vec![col("path_id"), col("win")], "revision")?;
+    let is_newest = col(AGE).eq(lit(1_u64)).and(col("finality").not_eq(lit(finality::WITHDRAWN)));
+    let rows = rows.window(vec![of_window])?.filter(is_newest)?.drop_columns(&[AGE])?;
+    let of_all = youngest(vec![col("path_id")], "win")?;
     let is_newest = col(AGE).eq(lit(1_u64)).or(col("path_id").is_null());
-    rows.window(vec![age])?.filter(is_newest)?.drop_columns(&[AGE])
+    rows.window(vec![of_all])?.filter(is_newest)?.drop_columns(&[AGE])
+}
+
+/// The rank of a row among those that agree in `same`, by what is greatest first.
+fn youngest(same: Vec<Expr>, greatest: &str) -> Result<Expr> {
+    let order = vec![col(greatest).sort(false, false)];
+    Ok(rank().partition_by(same).order_by(order).build()?.alias(AGE))
 }
 
 /// Rows whose path is not in `others`: a path that moved to a final window is final.

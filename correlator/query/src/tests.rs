@@ -200,6 +200,68 @@ async fn a_filter_sees_the_newest_revision_only() {
     check(&tables, partial, &[]).await;
 }
 
+/// What a revision writes of a path that is gone.
+fn withdrawn(win: i64, revision: i32, id: u128) -> Path {
+    Path { revision, finality: tables::finality::WITHDRAWN.into(), ..path(win, "R", id) }
+}
+
+#[tokio::test]
+async fn a_path_that_was_withdrawn_is_told_no_more_and_may_come_back() {
+    let mut tables = Tables::new();
+    tables.write(NOON_S, "P", &[path(NOON_S, "P", 1), path(NOON_S, "P", 2)]).await;
+    tables.write(NOON_S, "R-1", &[withdrawn(NOON_S, 1, 1)]).await;
+    check(&tables, PathFilter::default(), &[2]).await;
+    let id = PathFilter { id: Some(format!("{:032x}", 1).parse().unwrap()), ..Default::default() };
+    check(&tables, id, &[]).await;
+    tables.write(NOON_S, "R-2", &[Path { revision: 2, ..path(NOON_S, "R", 1) }]).await;
+    check(&tables, PathFilter::default(), &[1, 2]).await;
+}
+
+#[tokio::test]
+async fn a_path_that_moved_on_is_told_once_before_and_after_its_withdrawal() {
+    let mut tables = Tables::new();
+    tables.write(NOON_S, "P", &[path(NOON_S, "P", 1)]).await;
+    tables.write(NOON_S, "R-1", &[Path { revision: 1, ..path(NOON_S, "R", 1) }]).await;
+    tables.write(NOON_S + 10, "P", &[path(NOON_S + 10, "P", 1)]).await;
+    let wins = async |tables: &Tables| -> Vec<i64> {
+        let filter = PathFilter { limit: 9, ..Default::default() };
+        let answer = tables.reader().await.paths(&filter).await.unwrap();
+        answer.rows.iter().map(|path| path.win).collect()
+    };
+    assert_eq!(wins(&tables).await, [NOON_S + 10]);
+    tables.write(NOON_S, "R-2", &[withdrawn(NOON_S, 2, 1)]).await;
+    assert_eq!(wins(&tables).await, [NOON_S + 10]);
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_path_is_revised_together() {
+    let mut tables = Tables::new();
+    let orphan = |stage: &str, revision: i32, segment: &str| Ambiguous {
+        hour: tables::hour_of_ns(NOON_S * SECOND),
+        win: NOON_S,
+        stage: stage.into(),
+        revision,
+        finality: "provisional".into(),
+        segment: segment.into(),
+        ..Ambiguous::default()
+    };
+    let both = [orphan("P", 0, "one"), orphan("P", 0, "two")];
+    let segments = async |tables: &Tables| -> Vec<String> {
+        let filter = AmbiguousFilter { limit: 9, ..Default::default() };
+        let answer = tables.reader().await.ambiguous(&filter).await.unwrap();
+        let mut found: Vec<_> = answer.rows.into_iter().map(|row| row.segment).collect();
+        found.sort();
+        found
+    };
+    tables.write(NOON_S, "P", &both).await;
+    assert_eq!(segments(&tables).await, ["one", "two"]);
+    tables.write(NOON_S, "R-1", &[orphan("R", 1, "two")]).await;
+    assert_eq!(segments(&tables).await, ["two"]);
+    let gone = Ambiguous { finality: tables::finality::WITHDRAWN.into(), ..orphan("R", 2, "") };
+    tables.write(NOON_S, "R-2", &[gone]).await;
+    assert_eq!(segments(&tables).await, [""; 0]);
+}
+
 #[tokio::test]
 async fn a_path_that_moved_to_a_final_window_is_told_once() {
     let mut tables = Tables::new();

@@ -1,16 +1,17 @@
 //! `throughline backfill`: computes past windows again, and changes only what differs.
 
-use std::io::IsTerminal as _;
 use std::ops::Range;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use engine::backfill::{Change, Progress, backfill, differences};
+use anyhow::Context as _;
+use engine::backfill::{Begin, Change, Progress, Summary, backfill, differences};
 use engine::{Config, moment};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
+use super::progress::ProgressLine;
 use crate::settings::{self, Flags, Mistakes};
+use crate::shutdown;
 
 /// Compute past windows again from the raw tables.
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,9 @@ pub struct Args {
     /// Print the paths that would change, and change nothing.
     #[arg(long)]
     pub diff: bool,
+    /// Begin anew where an earlier run of the same range was stopped, instead of going on there.
+    #[arg(long)]
+    pub restart: bool,
 }
 
 /// # Errors
@@ -33,7 +37,12 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = settings::read(&args.flags)?;
     let range = time_range(&args, Timestamp::now())?;
-    if args.diff { show_differences(&config, range).await } else { fill(&config, range).await }
+    let begin = if args.restart { Begin::Anew } else { Begin::WhereItStopped };
+    if args.diff {
+        show_differences(&config, range).await
+    } else {
+        fill(&config, range, begin).await
+    }
 }
 
 async fn show_differences(config: &Config, range: Range<i64>) -> anyhow::Result<ExitCode> {
@@ -50,27 +59,43 @@ async fn show_differences(config: &Config, range: Range<i64>) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-async fn fill(config: &Config, range: Range<i64>) -> anyhow::Result<ExitCode> {
+async fn fill(config: &Config, range: Range<i64>, begin: Begin) -> anyhow::Result<ExitCode> {
+    let stop = shutdown::on_signal().context("listen for signals")?;
     let started = Instant::now();
-    let bar = progress_bar();
-    let report = |progress: Progress| {
-        bar.set_length(progress.of);
-        bar.set_position(progress.windows);
-        let rate = progress.rows as f64 / bar.elapsed().as_secs_f64().max(0.001);
-        bar.set_message(format!("{rate:.0} rows/s"));
+    let mut progress = ProgressLine::start();
+    let report = |so_far: Progress| progress.show(so_far);
+    let summary = backfill(config, range, begin, &stop, report).await?;
+    progress.finish();
+    println!("{}", told(&summary, started.elapsed()));
+    if summary.left > 0 {
+        eprintln!(
+            "stopped with {} windows left: the same command goes on there, --restart begins anew",
+            summary.left
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(summary: &Summary, took: Duration) -> String {
+    let resumed = match summary.resumed {
+        0 => String::new(),
+        windows => format!("{windows} done before, "),
     };
-    let summary = backfill(config, range, report).await?;
-    bar.finish_and_clear();
-    println!(
-        "{} windows changed, {} commits ({} windows computed, {} not final yet, {} raw rows, {:.1} s)",
+    let generation = match summary.generation {
+        Some(generation) => format!(", generation {generation}"),
+        None => String::new(),
+    };
+    format!(
+        "{} windows changed, {} commits{generation} ({resumed}{} windows computed, {} not final \
+         yet, {} raw rows, {:.1} s)",
         summary.changed,
         summary.commits,
         summary.windows,
         summary.skipped,
         summary.rows,
-        started.elapsed().as_secs_f64(),
-    );
-    Ok(ExitCode::SUCCESS)
+        took.as_secs_f64(),
+    )
 }
 
 fn time_range(args: &Args, now: Timestamp) -> Result<Range<i64>, Mistakes> {
@@ -86,17 +111,4 @@ fn time_range(args: &Args, now: Timestamp) -> Result<Range<i64>, Mistakes> {
         mistakes.push(format!("from: {:?} is not before {:?}", args.from, args.to));
     }
     if mistakes.is_empty() { Ok(from..to) } else { Err(Mistakes(mistakes)) }
-}
-
-/// Drawn on a terminal; elsewhere nothing but the summary.
-fn progress_bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let template = "{bar:30} {pos}/{len} windows  {msg}  {eta} left";
-    bar.set_style(
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
-    bar
 }

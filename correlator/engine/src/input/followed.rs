@@ -5,10 +5,11 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use store::{FileRef, Store, Table};
+use store::{FileRef, Store, Table, VersionFiles};
 use tables::Row;
 
-use super::{InputError, Pins};
+use super::{InputError, Limit, Look};
+use crate::pins::Pins;
 
 /// Decoded rows kept per table: a few minutes of a large cluster, some hundred megabytes at most.
 const ROWS_KEPT: usize = 500_000;
@@ -22,6 +23,17 @@ pub(crate) trait Observed: Row {
     fn event_ns(&self) -> i64;
     fn collector(&self) -> &str;
     fn ingest_seq(&self) -> i64;
+    fn node(&self) -> &str;
+}
+
+/// A raw row that came: which one, and when it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    pub(crate) table: &'static str,
+    pub(crate) node: String,
+    pub(crate) collector: String,
+    pub(crate) ingest_seq: i64,
+    pub(crate) event_ns: i64,
 }
 
 macro_rules! observed {
@@ -35,6 +47,9 @@ macro_rules! observed {
             }
             fn ingest_seq(&self) -> i64 {
                 self.ingest_seq
+            }
+            fn node(&self) -> &str {
+                &self.node
             }
         }
     )*};
@@ -56,6 +71,8 @@ pub(crate) struct Followed<R> {
     table: Option<Table>,
     version: u64,
     files: BTreeMap<String, FileRef>,
+    /// The look at which a file with new rows was first there.
+    came: BTreeMap<String, Look>,
     decoded: BTreeMap<String, Arc<Vec<R>>>,
     row: PhantomData<R>,
 }
@@ -67,26 +84,53 @@ impl<R: Observed> Followed<R> {
             table: None,
             version: 0,
             files: BTreeMap::new(),
+            came: BTreeMap::new(),
             decoded: BTreeMap::new(),
             row: PhantomData,
         }
     }
 
-    /// Takes note of new files, and answers them.
-    pub(crate) async fn refresh(&mut self) -> Result<Vec<FileRef>, InputError> {
+    /// Takes note of what changed, and answers the files with new rows.
+    pub(crate) async fn refresh(&mut self, look: Look) -> Result<Vec<FileRef>, InputError> {
+        let new = self.new_files().await?;
+        self.came.extend(new.iter().map(|file| (file.path.clone(), look)));
+        self.came.retain(|path, _| self.files.contains_key(path));
+        self.decoded.retain(|path, _| self.files.contains_key(path));
+        Ok(new)
+    }
+
+    async fn new_files(&mut self) -> Result<Vec<FileRef>, InputError> {
         let Some(table) = &self.table else {
             return self.first_look().await;
         };
         let mut new = Vec::new();
         for version in table.follow(self.version).await? {
             self.version = version.version;
-            for file in version.added {
-                if self.files.insert(file.path.clone(), file.clone()).is_none() {
-                    new.push(file);
-                }
-            }
+            new.extend(self.apply(version));
         }
         Ok(new)
+    }
+
+    fn apply(&mut self, version: VersionFiles) -> Vec<FileRef> {
+        let mut known = BTreeMap::new();
+        if version.is_everything {
+            known = std::mem::take(&mut self.files);
+        }
+        for path in &version.removed {
+            self.files.remove(path);
+        }
+        // Maintenance moves rows to other files: they are to be read there, and are not new.
+        for file in version.rewritten {
+            self.files.insert(file.path.clone(), file);
+        }
+        let mut new = Vec::new();
+        for file in version.added {
+            let is_new = !known.contains_key(&file.path);
+            if self.files.insert(file.path.clone(), file.clone()).is_none() && is_new {
+                new.push(file);
+            }
+        }
+        new
     }
 
     async fn first_look(&mut self) -> Result<Vec<FileRef>, InputError> {
@@ -108,27 +152,83 @@ impl<R: Observed> Followed<R> {
         self.files.values().any(|file| file.may_overlap("event_ns", range.start, range.end))
     }
 
+    /// Whether rows of the range came after a look.
+    pub(crate) async fn touched_since(
+        &mut self,
+        look: Look,
+        range: &Range<i64>,
+    ) -> Result<bool, InputError> {
+        let came_later = |file: &FileRef| self.came.get(&file.path).is_some_and(|at| *at > look);
+        let wanted = self.overlapping(range, came_later);
+        let decoded = self.decode(&wanted).await?;
+        Ok(decoded.iter().any(|rows| rows.iter().any(|row| range.contains(&row.event_ns()))))
+    }
+
     /// Rows with event time in the range.
     pub(crate) async fn rows(
         &mut self,
         range: &Range<i64>,
+        limit: Limit<'_>,
         pins: &mut Pins,
     ) -> Result<Vec<R>, InputError> {
-        let wanted: Vec<FileRef> = self
-            .files
-            .values()
-            .filter(|file| file.may_overlap("event_ns", range.start, range.end))
-            .cloned()
-            .collect();
+        let wanted = self.overlapping(range, |_| true);
         let mut rows = Vec::new();
         for file in self.decode(&wanted).await? {
             for row in file.iter().filter(|row| range.contains(&row.event_ns())) {
-                pins.saw(row.collector(), row.ingest_seq());
-                rows.push(row.clone());
+                if limit.is_none_or(|pins| pins.admit(R::TABLE, row.collector(), row.ingest_seq()))
+                {
+                    pins.saw(R::TABLE, row.collector(), row.ingest_seq());
+                    rows.push(row.clone());
+                }
             }
         }
         self.trim();
         Ok(rows)
+    }
+
+    /// How far each collector has come in this table.
+    pub(crate) fn visible(&self, pins: &mut Pins) {
+        for (collector, ingest_seq) in self.files.values().filter_map(reach) {
+            pins.saw(R::TABLE, collector, ingest_seq);
+        }
+    }
+
+    /// Rows about events before a moment that came in these looks and are not known.
+    pub(crate) async fn arrived(
+        &mut self,
+        looks: &Range<Look>,
+        before_ns: i64,
+        known: &Pins,
+    ) -> Result<Vec<Arrival>, InputError> {
+        let came = |file: &FileRef| {
+            self.came.get(&file.path).is_some_and(|at| (looks.start + 1..=looks.end).contains(at))
+        };
+        let is_known = |file: &FileRef| {
+            reach(file).is_some_and(|(collector, seq)| known.admit(R::TABLE, collector, seq))
+        };
+        let before = i64::MIN..before_ns;
+        let wanted = self.overlapping(&before, |file| came(file) && !is_known(file));
+        let mut rows = Vec::new();
+        for file in self.decode(&wanted).await? {
+            let late = file.iter().filter(|row| {
+                before.contains(&row.event_ns())
+                    && !known.admit(R::TABLE, row.collector(), row.ingest_seq())
+            });
+            rows.extend(late.map(|row| Arrival {
+                table: R::TABLE,
+                node: row.node().to_owned(),
+                collector: row.collector().to_owned(),
+                ingest_seq: row.ingest_seq(),
+                event_ns: row.event_ns(),
+            }));
+        }
+        self.trim();
+        Ok(rows)
+    }
+
+    fn overlapping(&self, range: &Range<i64>, wanted: impl Fn(&FileRef) -> bool) -> Vec<FileRef> {
+        let overlaps = |file: &&FileRef| file.may_overlap("event_ns", range.start, range.end);
+        self.files.values().filter(overlaps).filter(|file| wanted(file)).cloned().collect()
     }
 
     /// Drops files that end before this moment, and their rows.
@@ -193,8 +293,13 @@ impl Followed<tables::Heartbeat> {
 }
 
 /// Raw files are named `<collector>-<first ingest_seq>-<hash>.parquet`.
-fn collector_of(file: &FileRef) -> &str {
+pub(crate) fn collector_of(file: &FileRef) -> &str {
     file.name().rsplitn(3, '-').nth(2).unwrap_or_default()
+}
+
+/// The collector of a file, and its newest position in it.
+fn reach(file: &FileRef) -> Option<(&str, i64)> {
+    Some((collector_of(file), file.stats.get("ingest_seq")?.max))
 }
 
 #[cfg(test)]
