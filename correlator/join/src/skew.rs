@@ -18,7 +18,8 @@
 //! **Feeding it.** A window's offsets must be a function of that window's read range alone. Buckets
 //! are whole seconds of the caller's `second` (the later event time of the pair's two rows), and
 //! they may be filled once for a run of windows: each window solves the seconds that lie inside its
-//! own row range. Clock samples must reach back [`epoch::SAMPLE_GAP_NS_MAX`] before that range, so
+//! own row range. A pair needs a few messages a second; of more than 100,000 a second, those with
+//! an even TCP sequence number (or a multiple of more) bound as well and cost less. Clock samples must reach back [`epoch::SAMPLE_GAP_NS_MAX`] before that range, so
 //! that every moment in it has the same samples around it in a run of any length.
 
 mod bucket;
@@ -38,6 +39,8 @@ pub use epoch::{ClockSample, Epochs, SAMPLE_GAP_NS_MAX};
 use bucket::Limits;
 use corridor::Corridor;
 use network::{Edge, Network};
+
+const NO_PAIR: u32 = u32::MAX;
 
 /// One node's clock between two settings of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +65,8 @@ pub struct Offsets {
     clocks: Vec<Clock>,
     /// Sorted by (a, b), a before b.
     pairs: Vec<Pair>,
+    /// Place of each pair, at `a * clocks + b`.
+    place: Vec<u32>,
     /// Clocks that are part of a contradiction: one of its two is not what it seems. Nothing is
     /// composed by way of them, and what was measured of them holds only while it was measured.
     doubtful: Vec<bool>,
@@ -98,7 +103,8 @@ impl Offsets {
         let range = seconds.start * crate::SECOND..seconds.end * crate::SECOND;
         let doubtful = doubtful(&pairs, clocks.len());
         let network = Network::solve(&range, &edges(&pairs), &doubtful);
-        Self { clocks, pairs, doubtful, network }
+        let place = places(&pairs, clocks.len());
+        Self { clocks, pairs, place, doubtful, network }
     }
 
     /// Clock b minus clock a at the moment when clock a showed `at_ns`.
@@ -121,8 +127,8 @@ impl Offsets {
     }
 
     fn pair(&self, a: usize, b: usize) -> Option<&Pair> {
-        let at = self.pairs.binary_search_by_key(&(a, b), |p| (p.a, p.b)).ok()?;
-        Some(&self.pairs[at])
+        let place = *self.place.get(a * self.clocks.len() + b)?;
+        self.pairs.get(place as usize)
     }
 
     /// Limits of (clock `to` - clock `from`), composed along the tightest way between the two.
@@ -185,6 +191,14 @@ fn edges(pairs: &[Pair]) -> Vec<Edge<'_>> {
             Knowledge::OneSided | Knowledge::Contradicted => None,
         })
         .collect()
+}
+
+fn places(pairs: &[Pair], clocks: usize) -> Vec<u32> {
+    let mut places = vec![NO_PAIR; clocks * clocks];
+    for (place, pair) in pairs.iter().enumerate() {
+        places[pair.a * clocks + pair.b] = place as u32;
+    }
+    places
 }
 
 fn doubtful(pairs: &[Pair], clocks: usize) -> Vec<bool> {

@@ -3,13 +3,11 @@
 
 use std::ops::Range;
 
-use super::Clock;
+use super::{Clock, NO_PAIR};
 
 /// So many are kept; the last of them is the limit, so one fewer bad stamps do no harm. A raw
 /// minimum was seen to be moved by 600 us by one bad span.
 const KEPT: usize = 3;
-
-const NO_PAIR: u32 = u32::MAX;
 
 /// What a message proves of d(at) = clock b - clock a, `at_ns` on clock a.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
