@@ -39,7 +39,7 @@ impl View<'_> {
     /// The place of the pod that had an address.
     pub(crate) fn place_of_address(&self, ip: Address, at_ns: i64) -> Option<u32> {
         match self.owners.holder(ip, at_ns) {
-            Owner::Pod(pod) => self.slabs.place_of_uid(&pod.uid),
+            Owner::Pod(pod) => self.slabs.place_of_pod(pod.uid),
             _ => None,
         }
     }
@@ -82,7 +82,7 @@ fn unseen(view: &View<'_>, pairs: &tuple::Pairs) -> Vec<Unseen> {
             let Owner::Pod(pod) = view.owners.owner(end, client.start_ns) else { return None };
             let skew_ns = view.settings.skew_ns;
             Some(Unseen {
-                place: view.slabs.place_of_uid(&pod.uid)?,
+                place: view.slabs.place_of_pod(pod.uid)?,
                 from_ns: client.start_ns - skew_ns,
                 to_ns: client.upper_ns().saturating_add(skew_ns),
             })

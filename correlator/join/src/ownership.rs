@@ -6,15 +6,16 @@ use tables::cluster;
 
 use crate::Settings;
 use crate::address::{Address, End, Range};
+use crate::names::{Name, Names};
 
 /// A pod as one life of one uid.
 #[derive(Debug)]
 pub(crate) struct Pod {
-    pub(crate) uid: String,
-    pub(crate) name: String,
-    pub(crate) namespace: String,
-    pub(crate) workload: Option<String>,
-    pub(crate) node: Option<String>,
+    pub(crate) uid: Name,
+    pub(crate) name: Name,
+    pub(crate) namespace: Name,
+    pub(crate) workload: Option<Name>,
+    pub(crate) node: Option<Name>,
     ips: Vec<Address>,
     from_ns: i64,
     /// Deleted, or its phase says that the address is free.
@@ -27,19 +28,19 @@ pub(crate) enum Owner<'a> {
     Pod(&'a Pod),
     /// More than one pod may have owned it at that time.
     Several,
-    Node(&'a str),
+    Node(Name),
     Service,
     /// In the pod range of this node, and no pod that is known: its bridge, or a pod whose object
     /// was not seen.
-    PodRange(&'a str),
+    PodRange(Name),
     /// No object of the cluster has this address.
     Outside,
 }
 
 #[derive(Debug)]
 pub(crate) struct Service {
-    pub(crate) name: String,
-    pub(crate) namespace: String,
+    pub(crate) name: Name,
+    pub(crate) namespace: Name,
     addresses: Vec<Address>,
     ports: Vec<cluster::ServicePort>,
     created_ns: i64,
@@ -49,8 +50,8 @@ pub(crate) struct Service {
 
 #[derive(Debug)]
 struct Slice {
-    namespace: String,
-    service: String,
+    namespace: Name,
+    service: Name,
     endpoints: Vec<(Address, bool)>,
     ports: Vec<i32>,
     from_ns: i64,
@@ -59,7 +60,7 @@ struct Slice {
 
 #[derive(Debug)]
 struct Node {
-    name: String,
+    name: Name,
     addresses: Vec<Address>,
     pod_ranges: Vec<Range>,
 }
@@ -67,7 +68,7 @@ struct Node {
 #[derive(Debug)]
 pub(crate) struct Ownership {
     pods: Vec<Pod>,
-    by_uid: BTreeMap<String, usize>,
+    by_uid: BTreeMap<Name, usize>,
     pods_by_ip: BTreeMap<Address, Vec<usize>>,
     services: Vec<Service>,
     by_address: BTreeMap<(Address, i32), Vec<usize>>,
@@ -89,17 +90,21 @@ struct Version<'a, B> {
 impl Ownership {
     /// `objects` sorted by kind, uid and event time. A body that can't be read is left out: the
     /// collector writes them, and an object that is missing leaves its addresses unowned.
-    pub(crate) fn new(objects: &[&tables::ClusterObject], settings: &Settings) -> Self {
-        let pods = pods(&versions(objects, "pod", |b: &cluster::Pod| b.created_at_ns));
+    pub(crate) fn new(
+        objects: &[&tables::ClusterObject],
+        names: &mut Names,
+        settings: &Settings,
+    ) -> Self {
+        let pods = pods(names, &versions(objects, "pod", |b: &cluster::Pod| b.created_at_ns));
         let services = versions(objects, "service", |b: &cluster::Service| b.created_at_ns);
         let slices =
             versions(objects, "endpointslice", |b: &cluster::EndpointSlice| b.created_at_ns);
         let nodes = versions(objects, "node", |b: &cluster::Node| b.created_at_ns);
-        let services: Vec<Service> = with_creation(services).map(service).collect();
-        let slices: Vec<Slice> = slices.into_iter().filter_map(slice).collect();
+        let services: Vec<Service> = with_creation(services).map(|v| service(names, v)).collect();
+        let slices: Vec<Slice> = slices.into_iter().filter_map(|v| slice(names, v)).collect();
         let ports = |s: &Service| s.ports.iter().filter(|p| is_tcp(p)).cloned().collect::<Vec<_>>();
         Self {
-            by_uid: pods.iter().enumerate().map(|(i, p)| (p.uid.clone(), i)).collect(),
+            by_uid: pods.iter().enumerate().map(|(i, p)| (p.uid, i)).collect(),
             pods_by_ip: index(&pods, |p| p.ips.clone()),
             pods,
             by_address: index(&services, |s| {
@@ -118,7 +123,7 @@ impl Ownership {
             nodes: nodes
                 .into_iter()
                 .map(|v| Node {
-                    name: v.row.name.clone(),
+                    name: names.name(&v.row.name),
                     addresses: parse_all(&v.body.addresses),
                     pod_ranges: v.body.pod_cidrs.iter().filter_map(|c| Range::parse(c)).collect(),
                 })
@@ -127,8 +132,8 @@ impl Ownership {
         }
     }
 
-    pub(crate) fn pod(&self, uid: &str) -> Option<&Pod> {
-        self.by_uid.get(uid).map(|&i| &self.pods[i])
+    pub(crate) fn pod(&self, uid: Name) -> Option<&Pod> {
+        self.by_uid.get(&uid).map(|&i| &self.pods[i])
     }
 
     pub(crate) fn owner(&self, end: End, at_ns: i64) -> Owner<'_> {
@@ -173,9 +178,9 @@ impl Ownership {
     }
 
     /// Services that had this address and port as an endpoint, ready or still serving.
-    pub(crate) fn services_of_endpoint(&self, end: End, at_ns: i64) -> Vec<(&str, &str)> {
+    pub(crate) fn services_of_endpoint(&self, end: End, at_ns: i64) -> Vec<(Name, Name)> {
         let slices = self.slices_by_ip.get(&end.ip);
-        let mut found: Vec<(&str, &str)> = slices
+        let mut found: Vec<(Name, Name)> = slices
             .into_iter()
             .flatten()
             .map(|&i| &self.slices[i])
@@ -184,20 +189,20 @@ impl Ownership {
                     && at_ns < s.to_ns.saturating_add(self.propagation_ns)
             })
             .filter(|s| s.ports.is_empty() || s.ports.contains(&i32::from(end.port)))
-            .map(|s| (s.namespace.as_str(), s.service.as_str()))
+            .map(|s| (s.namespace, s.service))
             .collect();
         found.sort_unstable();
         found.dedup();
         found
     }
 
-    pub(crate) fn node_of(&self, ip: Address) -> Option<&str> {
-        self.nodes.iter().find(|n| n.addresses.contains(&ip)).map(|n| n.name.as_str())
+    pub(crate) fn node_of(&self, ip: Address) -> Option<Name> {
+        self.nodes.iter().find(|n| n.addresses.contains(&ip)).map(|n| n.name)
     }
 
-    fn pod_range_of(&self, ip: Address) -> Option<&str> {
+    fn pod_range_of(&self, ip: Address) -> Option<Name> {
         let node = self.nodes.iter().find(|n| n.pod_ranges.iter().any(|r| r.contains(ip)));
-        node.map(|n| n.name.as_str())
+        node.map(|n| n.name)
     }
 
     /// Pods that may have owned the address. Near a change of owner the strict intervals are no
@@ -243,18 +248,19 @@ fn versions<'a, B: serde::de::DeserializeOwned>(
 }
 
 /// All versions of one uid make one life: its addresses are owned from creation to its end.
-fn pods(versions: &[Version<'_, cluster::Pod>]) -> Vec<Pod> {
+fn pods(names: &mut Names, versions: &[Version<'_, cluster::Pod>]) -> Vec<Pod> {
     let mut pods: Vec<Pod> = Vec::new();
     for v in versions {
         let ended =
             v.row.change == "deleted" || matches!(v.body.phase.as_str(), "Succeeded" | "Failed");
-        let is_same = pods.last().is_some_and(|p| p.uid == v.row.uid);
+        let uid = names.name(&v.row.uid);
+        let is_same = pods.last().is_some_and(|p| p.uid == uid);
         if !is_same {
             pods.push(Pod {
-                uid: v.row.uid.clone(),
-                name: v.row.name.clone(),
-                namespace: v.row.namespace.clone(),
-                workload: v.body.owner_name.clone(),
+                uid,
+                name: names.name(&v.row.name),
+                namespace: names.name(&v.row.namespace),
+                workload: v.body.owner_name.as_deref().map(|owner| names.name(owner)),
                 node: None,
                 ips: Vec::new(),
                 from_ns: v.from_ns,
@@ -262,7 +268,7 @@ fn pods(versions: &[Version<'_, cluster::Pod>]) -> Vec<Pod> {
             });
         }
         let Some(pod) = pods.last_mut() else { continue };
-        pod.node = v.body.node_name.clone().or_else(|| pod.node.take());
+        pod.node = v.body.node_name.as_deref().map(|node| names.name(node)).or(pod.node);
         if !v.body.host_network {
             for ip in parse_all(&v.body.ips) {
                 if !pod.ips.contains(&ip) {
@@ -306,12 +312,12 @@ fn index<T, K: Ord>(items: &[T], keys: impl Fn(&T) -> Vec<K>) -> BTreeMap<K, Vec
     found
 }
 
-fn service((v, created_ns): (Version<'_, cluster::Service>, i64)) -> Service {
+fn service(names: &mut Names, (v, created_ns): (Version<'_, cluster::Service>, i64)) -> Service {
     let all =
         v.body.cluster_ips.iter().chain(&v.body.external_ips).chain(&v.body.load_balancer_ips);
     Service {
-        name: v.row.name.clone(),
-        namespace: v.row.namespace.clone(),
+        name: names.name(&v.row.name),
+        namespace: names.name(&v.row.namespace),
         addresses: all.filter_map(|a| Address::parse(a)).collect(),
         ports: v.body.ports,
         created_ns,
@@ -320,10 +326,10 @@ fn service((v, created_ns): (Version<'_, cluster::Service>, i64)) -> Service {
     }
 }
 
-fn slice(v: Version<'_, cluster::EndpointSlice>) -> Option<Slice> {
+fn slice(names: &mut Names, v: Version<'_, cluster::EndpointSlice>) -> Option<Slice> {
     Some(Slice {
-        namespace: v.row.namespace.clone(),
-        service: v.body.service_name?,
+        namespace: names.name(&v.row.namespace),
+        service: names.name(&v.body.service_name?),
         endpoints: v
             .body
             .endpoints

@@ -105,6 +105,39 @@ reasons! {
     FailTooLate => "FAIL_TOO_LATE",
 }
 
+/// A set of reasons, in the order of [`Reason::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reasons(u64);
+
+const _: () = assert!(Reason::ALL.len() <= 64, "a set of reasons is a word");
+
+impl Reasons {
+    pub(crate) fn insert(&mut self, reason: Reason) {
+        self.0 |= 1 << reason as u32;
+    }
+
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Reason> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let first = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            Reason::ALL.get(first).copied()
+        })
+    }
+
+    /// Those that say what is particular, by code: not how a link was found.
+    pub(crate) fn particular(self) -> Vec<&'static str> {
+        let codes = self.iter().map(Reason::code);
+        let mut codes: Vec<&str> = codes.filter(|code| !code.starts_with("OK_")).collect();
+        codes.sort_unstable();
+        codes
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())

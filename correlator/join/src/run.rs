@@ -151,8 +151,9 @@ impl Run {
     fn know_owners(&mut self, range: &ReadRange) -> usize {
         let objects = self.slabs.objects.iter().filter(|o| o.event_ns < range.cluster.end);
         let visible: Vec<&tables::ClusterObject> = objects.collect();
-        let settings = &self.settings;
-        self.owners.entry(visible.len()).or_insert_with(|| Ownership::new(&visible, settings));
+        let (names, settings) = (&mut self.slabs.names, &self.settings);
+        let new = || Ownership::new(&visible, names, settings);
+        self.owners.entry(visible.len()).or_insert_with(new);
         visible.len()
     }
 

@@ -172,10 +172,6 @@ impl Slabs {
         self.places.of_pod.get(&pod).copied()
     }
 
-    pub(crate) fn place_of_uid(&self, uid: &str) -> Option<u32> {
-        self.place_of_pod(self.names.find(uid)?)
-    }
-
     pub(crate) fn places(&self) -> u32 {
         self.places.count
     }

@@ -177,7 +177,7 @@ impl View<'_> {
         let service_has_server = self.owners.service(client.remote(), at).is_some_and(|service| {
             self.owners
                 .services_of_endpoint(server.local(), at)
-                .contains(&(service.namespace.as_str(), service.name.as_str()))
+                .contains(&(service.namespace, service.name))
         });
         service_has_server && (same_response || same_client_end)
     }

@@ -2,20 +2,17 @@
 
 mod destination;
 
-use std::collections::BTreeSet;
-
-use tables::Hop;
-
 use crate::SECOND;
 use crate::address::{End, Tuple};
-use crate::columns::{self, EndCause, Exchange};
+use crate::columns::{Attempt, EndCause, Exchange};
 use crate::confidence;
 use crate::link::nat;
 use crate::names::Name;
-use crate::ownership::{Owner, Pod, Service};
+use crate::ownership::{Owner, Service};
 use crate::path::{Entry, Leg, Root, Tree, entry};
-use crate::reason::Reason;
+use crate::reason::{Reason, Reasons};
 use crate::rows::Scope;
+use crate::rows::row::{Evidence, EvidenceSet, Failure, HopRow, Kind, Nat, Party};
 use crate::slab::ExchangeId;
 use crate::verdict::Findings;
 
@@ -37,49 +34,60 @@ struct Route {
 
 /// Writes the hops of one path.
 pub(crate) struct Writer<'a> {
-    scope: &'a Scope<'a>,
+    scope: Scope<'a>,
     tree: &'a Tree,
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(scope: &'a Scope<'a>, tree: &'a Tree) -> Self {
+    pub(crate) fn new(scope: Scope<'a>, tree: &'a Tree) -> Self {
         Self { scope, tree }
     }
 
-    pub(crate) fn hop(&self, position: usize, findings: &mut Findings) -> Hop {
+    pub(crate) fn hop(&self, position: usize, path_id: u128, findings: &mut Findings) -> HopRow {
         let leg = &self.tree.legs[position];
-        let head = self.scope.head();
-        let mut hop = Hop {
-            hour: head.hour,
-            win: head.win,
-            stage: head.stage,
-            finality: head.finality,
+        let mut hop = HopRow {
+            path_id,
             position: i32::try_from(position).unwrap_or(i32::MAX),
             parent: leg.parent.and_then(|p| i32::try_from(p).ok()),
+            kind: Kind::App,
             attempt: leg.logged.map_or(1, |a| i32::try_from(a.index + 1).unwrap_or(i32::MAX)),
-            nat: "unknown".into(),
-            ..Hop::default()
+            source: Party::default(),
+            requested: None,
+            service: None,
+            service_namespace: None,
+            destination: Party::default(),
+            nat: Nat::Unknown,
+            nat_node: None,
+            translation: None,
+            start_ns: 0,
+            end_ns: 0,
+            network_ns: None,
+            server_ns: None,
+            bytes: None,
+            status: None,
+            method: None,
+            route: None,
+            failure: None,
+            evidence: EvidenceSet::default(),
+            confidence: 1.0,
+            reasons: Reasons::default(),
         };
-        let mut reasons: BTreeSet<Reason> = BTreeSet::new();
-        let mut confidence = 1.0_f64;
         if let Some(by) = leg.by {
-            reasons.insert(by);
-            confidence = confidence.min(confidence::of(by));
-            hop.evidence.push(relay_evidence(by).into());
+            hop.reasons.insert(by);
+            hop.confidence = hop.confidence.min(confidence::of(by));
+            hop.evidence.insert(relay_evidence(by));
         }
         self.times(leg, &mut hop);
-        let route = self.route(leg, &mut hop, &mut reasons, &mut confidence, findings);
-        self.source(leg, &route, &mut hop, &mut reasons, findings);
+        let route = self.route(leg, &mut hop, findings);
+        self.source(leg, &route, &mut hop, findings);
         let service = self.service(leg, &route);
-        self.destination(leg, &route, service.is_some(), &mut hop, &mut reasons, findings);
-        self.name_service(leg, &route, service, &mut hop, &mut reasons);
+        self.destination(leg, &route, service.is_some(), &mut hop, findings);
+        self.name_service(leg, &route, service, &mut hop);
         self.translation(&route, &mut hop);
         self.outcome(leg, &mut hop);
-        self.labels(leg, &mut hop, &mut reasons);
-        hop.kind = self.kind(leg, &hop).into();
-        hop.confidence = confidence;
-        findings.confidences.push(confidence);
-        hop.reasons = reasons.iter().map(|r| r.code().to_owned()).collect();
+        self.labels(leg, &mut hop);
+        hop.kind = self.kind(leg, &hop);
+        findings.confidences.push(hop.confidence);
         hop
     }
 
@@ -87,23 +95,18 @@ impl<'a> Writer<'a> {
         self.scope.sight.exchange(id)
     }
 
-    fn times(&self, leg: &Leg, hop: &mut Hop) {
+    fn times(&self, leg: &Leg, hop: &mut HopRow) {
         let client = leg.client.map(|c| self.exchange(c));
         let server = leg.server.map(|s| self.exchange(s));
         let parent_start = || {
             let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
             parent.map_or(0, |s| self.exchange(s).start_ns)
         };
-        let (start_ns, end_ns) = match client.or(server) {
+        (hop.start_ns, hop.end_ns) = match client.or(server) {
             Some(e) => (e.start_ns, e.end_ns),
             None => (parent_start(), parent_start()),
         };
-        hop.start_ns = start_ns;
-        hop.start_time = tables::micros_of_ns(start_ns);
-        hop.end_ns = end_ns;
-        let seen_by = client.or(server);
-        hop.bytes_request = seen_by.map(|r| r.bytes_request);
-        hop.bytes_response = seen_by.map(|r| r.bytes_response);
+        hop.bytes = client.or(server).map(|e| (e.bytes_request, e.bytes_response));
         let duration = |e: &Exchange| e.end_ns - e.start_ns;
         hop.server_ns = server.filter(|s| s.has_response()).map(duration);
         if let (Some(client), Some(server_ns)) = (client, hop.server_ns) {
@@ -113,27 +116,20 @@ impl<'a> Writer<'a> {
     }
 
     /// The tuples at both ends and what translated one to the other.
-    fn route(
-        &self,
-        leg: &Leg,
-        hop: &mut Hop,
-        reasons: &mut BTreeSet<Reason>,
-        confidence: &mut f64,
-        findings: &mut Findings,
-    ) -> Route {
+    fn route(&self, leg: &Leg, hop: &mut HopRow, findings: &mut Findings) -> Route {
         let nat = self.scope.sight.nat;
         if leg.client.is_some() {
-            hop.evidence.push("client_exchange".into());
+            hop.evidence.insert(Evidence::ClientExchange);
         }
         if leg.server.is_some() {
-            hop.evidence.push("server_exchange".into());
+            hop.evidence.insert(Evidence::ServerExchange);
         }
         let route = match (leg.client, leg.server) {
             (Some(c), Some(s)) => {
                 let (client, server) = (self.exchange(c), self.exchange(s));
-                hop.evidence.push("tcp_seq".into());
-                reasons.insert(Reason::OkTupleSeq);
-                *confidence = confidence.min(confidence::of(Reason::OkTupleSeq));
+                hop.evidence.insert(Evidence::TcpSeq);
+                hop.reasons.insert(Reason::OkTupleSeq);
+                hop.confidence = hop.confidence.min(confidence::of(Reason::OkTupleSeq));
                 let binding = nat.between(client, server);
                 Route {
                     original: Some(Tuple { source: client.local(), destination: client.remote() }),
@@ -158,15 +154,15 @@ impl<'a> Writer<'a> {
             }
             (None, Some(s)) => self.arrival(s, findings),
             (None, None) => {
-                tell(hop, "access_log");
+                hop.evidence.insert(Evidence::AccessLog);
                 Route::default()
             }
         };
         if route.recorded {
-            hop.evidence.push("nat_binding".into());
-            reasons.insert(Reason::OkNatChain);
+            hop.evidence.insert(Evidence::NatBinding);
+            hop.reasons.insert(Reason::OkNatChain);
             if leg.client.is_none() || leg.server.is_none() {
-                *confidence = confidence.min(confidence::of(Reason::OkNatChain));
+                hop.confidence = hop.confidence.min(confidence::of(Reason::OkNatChain));
             }
         }
         route
@@ -177,12 +173,11 @@ impl<'a> Writer<'a> {
         let exchange = self.exchange(server);
         let reply = Tuple { source: exchange.local(), destination: exchange.remote() };
         let direct = Tuple { source: exchange.remote(), destination: exchange.local() };
-        let client = "client".to_owned();
         let at_ns = exchange.start_ns;
         // A node or its bridge sends for others: behind it stands whoever was masqueraded there.
         let hidden_behind = |ip| match self.scope.sight.owners.holder(ip, at_ns) {
             Owner::Node(node) | Owner::PodRange(node) => {
-                let why = self.scope.whole(node, at_ns - SECOND, exchange.end_ns);
+                let why = self.scope.whole(Some(node), at_ns - SECOND, exchange.end_ns);
                 Some(why.err().unwrap_or(Reason::SnatHiddenClient))
             }
             _ => None,
@@ -193,7 +188,7 @@ impl<'a> Writer<'a> {
                 let original = first.map(|b| b.original);
                 let why = original.and_then(|o| hidden_behind(o.source.ip));
                 if let Some(why) = why {
-                    findings.miss(client, why);
+                    findings.miss("client".into(), why);
                 }
                 Route {
                     original,
@@ -206,59 +201,50 @@ impl<'a> Writer<'a> {
             }
             Entry::Direct => match hidden_behind(exchange.remote_ip) {
                 Some(why) => {
-                    findings.miss(client, why);
+                    findings.miss("client".into(), why);
                     Route { reply: Some(reply), ..Route::default() }
                 }
                 None => Route { original: Some(direct), reply: Some(reply), ..Route::default() },
             },
             Entry::PortReused => {
-                findings.miss(client, Reason::AmbigNatPortReuse);
+                findings.miss("client".into(), Reason::AmbigNatPortReuse);
                 Route { reply: Some(reply), ..Route::default() }
             }
         }
     }
 
-    fn source(
-        &self,
-        leg: &Leg,
-        route: &Route,
-        hop: &mut Hop,
-        reasons: &mut BTreeSet<Reason>,
-        findings: &mut Findings,
-    ) {
+    fn source(&self, leg: &Leg, route: &Route, hop: &mut HopRow, findings: &mut Findings) {
         // An attempt that only the log knows has the proxy as its source all the same.
         let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
         match leg.client.or(parent.filter(|_| leg.server.is_none())) {
             Some(id) => {
                 let row = self.exchange(id);
-                hop.source_node = Some(self.scope.text(row.node).to_owned());
-                let uid = self.scope.sight.slabs.names.text_of(row.pod);
-                let pod = uid.and_then(|uid| self.scope.sight.owners.pod(uid));
-                match (uid, pod) {
-                    (_, Some(pod)) => set_source(hop, pod),
-                    (Some(uid), None) => {
-                        hop.source_pod_uid = Some(uid.to_owned());
-                        findings.miss(format!("name of pod {uid}"), Reason::MissingLate);
-                    }
-                    (None, None) => {
-                        findings.miss("caller's pod".into(), Reason::AmbigSharedHostIp);
+                hop.source.node = Some(row.node);
+                if !self.scope.set_pod(&mut hop.source, row.pod) {
+                    match row.pod {
+                        Some(uid) => {
+                            let segment = format!("name of pod {}", self.scope.text(uid));
+                            findings.miss(segment, Reason::MissingLate);
+                        }
+                        None => findings.miss("caller's pod".into(), Reason::AmbigSharedHostIp),
                     }
                 }
-                let by = self.scope.sight.slabs.names.text_of(row.attributed_by);
-                hop.evidence.extend(by.map(|by| format!("source_by_{by}")));
+                match self.scope.attributed_by(row) {
+                    Some("netns") => hop.evidence.insert(Evidence::SourceByNetns),
+                    Some("cgroup") => hop.evidence.insert(Evidence::SourceByCgroup),
+                    _ => {}
+                }
             }
             None if route.original.is_none() || route.is_client_hidden => {
-                reasons.insert(Reason::SnatHiddenClient);
+                hop.reasons.insert(Reason::SnatHiddenClient);
             }
             None => {}
         }
         if let Some(original) = route.original {
             if !route.is_client_hidden {
-                hop.source_ip = Some(original.source.ip.to_string());
-                hop.source_port = Some(original.source.port.into());
+                hop.source.end = Some((original.source.ip, original.source.port));
             }
-            hop.requested_ip = Some(original.destination.ip.to_string());
-            hop.requested_port = Some(original.destination.port.into());
+            hop.requested = Some((original.destination.ip, original.destination.port));
         }
     }
 
@@ -267,62 +253,52 @@ impl<'a> Writer<'a> {
         route.original.and_then(|o| self.scope.sight.owners.service(o.destination, at_ns))
     }
 
-    fn name_service(
-        &self,
-        leg: &Leg,
-        route: &Route,
-        service: Option<&Service>,
-        hop: &mut Hop,
-        reasons: &mut BTreeSet<Reason>,
-    ) {
+    fn name_service(&self, leg: &Leg, route: &Route, service: Option<&Service>, hop: &mut HopRow) {
         let at_ns = self.began_ns(leg);
-        let end = hop.destination_ip.as_deref().zip(hop.destination_port);
-        let end = end.and_then(|(ip, port)| End::parse(ip, port));
+        let end = hop.destination.end.map(|(ip, port)| End { ip, port });
         let behind = end.map(|e| self.scope.sight.owners.services_of_endpoint(e, at_ns));
         let behind = behind.unwrap_or_default();
         match (service, &behind[..]) {
             (Some(service), _) => {
-                hop.service = Some(service.name.clone());
-                hop.service_namespace = Some(service.namespace.clone());
-                let is_endpoint = behind.contains(&(&service.namespace, &service.name));
+                hop.service = Some(service.name);
+                hop.service_namespace = Some(service.namespace);
+                let is_endpoint = behind.contains(&(service.namespace, service.name));
                 if end.is_some() && route.recorded && !is_endpoint {
-                    reasons.insert(Reason::NatTargetNotInEndpointslice);
+                    hop.reasons.insert(Reason::NatTargetNotInEndpointslice);
                 }
             }
             // Called by its own address: the Service is known where only one has this endpoint.
             (None, [(namespace, name)]) if route.original.is_some() || leg.logged.is_some() => {
-                hop.service = Some((*name).to_owned());
-                hop.service_namespace = Some((*namespace).to_owned());
+                hop.service = Some(*name);
+                hop.service_namespace = Some(*namespace);
             }
             (None, _) => {}
         }
         let is_same_pod =
-            hop.source_pod_uid.is_some() && hop.source_pod_uid == hop.destination_pod_uid;
+            hop.source.pod_uid.is_some() && hop.source.pod_uid == hop.destination.pod_uid;
         if is_same_pod && service.is_some() {
-            reasons.insert(Reason::Hairpin);
+            hop.reasons.insert(Reason::Hairpin);
         }
     }
 
-    fn translation(&self, route: &Route, hop: &mut Hop) {
+    fn translation(&self, route: &Route, hop: &mut HopRow) {
         let (Some(original), Some(reply)) = (route.original, route.reply) else { return };
-        let dnat = original.destination != reply.source;
-        let snat = original.source != reply.destination;
-        hop.nat = match (dnat, snat) {
-            (false, false) => "none",
-            (true, false) => "dnat",
-            (false, true) => "snat",
-            (true, true) => "dnat+snat",
-        }
-        .into();
+        let is_destination = original.destination != reply.source;
+        let is_source = original.source != reply.destination;
+        hop.nat = match (is_destination, is_source) {
+            (false, false) => Nat::None,
+            (true, false) => Nat::Destination,
+            (false, true) => Nat::Source,
+            (true, true) => Nat::Both,
+        };
         // An inner translation alone would name the node as the client.
-        if (dnat || snat) && !route.is_client_hidden {
-            hop.nat_node = self.scope.name(route.node);
-            hop.nat_original = Some(original.to_string());
-            hop.nat_reply = Some(reply.to_string());
+        if hop.nat != Nat::None && !route.is_client_hidden {
+            hop.nat_node = route.node;
+            hop.translation = Some((original, reply));
         }
     }
 
-    fn outcome(&self, leg: &Leg, hop: &mut Hop) {
+    fn outcome(&self, leg: &Leg, hop: &mut HopRow) {
         let span = leg.server.and_then(|s| self.scope.span_of(s));
         let attempt = leg.logged.map(|a| &self.scope.sight.slabs.attempts(a.log)[a.index]);
         let own_log = leg.server.and_then(|s| self.scope.line_of(s)).map(|(log, _)| log);
@@ -330,64 +306,63 @@ impl<'a> Writer<'a> {
             .and_then(|l| l.status)
             .or(attempt.and_then(|a| a.status))
             .or(span.and_then(|s| s.status).map(i32::from));
-        let method = own_log.and_then(|l| l.method).or(span.and_then(|s| s.method));
-        let route = own_log.and_then(|l| l.route).or(span.and_then(|s| s.route));
-        (hop.method, hop.route) = (self.scope.name(method), self.scope.name(route));
+        hop.method = own_log.and_then(|l| l.method).or(span.and_then(|s| s.method));
+        hop.route = own_log.and_then(|l| l.route).or(span.and_then(|s| s.route));
         if own_log.is_some() || attempt.is_some() {
-            tell(hop, "access_log");
+            hop.evidence.insert(Evidence::AccessLog);
         }
         if span.is_some() {
-            hop.evidence.push("server_span".into());
+            hop.evidence.insert(Evidence::ServerSpan);
         }
         let observed = leg.client.or(leg.server).map(|id| self.exchange(id));
-        hop.failure_cause = match observed {
+        hop.failure = match observed {
             Some(e) if !e.has_response() => Some(self.end_cause(e)),
-            None if attempt.is_some_and(columns::Attempt::was_refused) => {
+            None if attempt.is_some_and(Attempt::was_refused) => {
                 let timed_out = hop.status == Some(504);
-                Some(if timed_out { "timeout" } else { "refused" }.into())
+                Some(if timed_out { Failure::Timeout } else { Failure::Refused })
             }
-            _ => hop.status.filter(|s| *s >= 500).map(|_| "status_5xx".into()),
+            _ => hop.status.filter(|s| *s >= 500).map(|_| Failure::Status5xx),
         };
     }
 
     /// Why a connection ended without an answer.
-    fn end_cause(&self, exchange: &Exchange) -> String {
+    fn end_cause(&self, exchange: &Exchange) -> Failure {
         match self.scope.sight.end_cause(exchange) {
-            Some(EndCause::Reset) => "reset",
-            Some(EndCause::Refused) => "refused",
-            Some(EndCause::Timeout) => "timeout",
-            _ => "no_response",
+            Some(EndCause::Reset) => Failure::Reset,
+            Some(EndCause::Refused) => Failure::Refused,
+            Some(EndCause::Timeout) => Failure::Timeout,
+            _ => Failure::NoResponse,
         }
-        .into()
     }
 
-    fn labels(&self, leg: &Leg, hop: &mut Hop, reasons: &mut BTreeSet<Reason>) {
+    fn labels(&self, leg: &Leg, hop: &mut HopRow) {
         let Some(a) = leg.logged else { return };
         let attempts = self.scope.sight.slabs.attempts(a.log);
-        if attempts[a.index].group > 0 {
-            reasons.insert(Reason::InternalRedirect);
-        }
         let group = attempts[a.index].group;
+        if group > 0 {
+            hop.reasons.insert(Reason::InternalRedirect);
+        }
         if attempts.iter().filter(|other| other.group == group).count() > 1 {
-            reasons.insert(Reason::RetryAttempts);
+            hop.reasons.insert(Reason::RetryAttempts);
         }
         hop.attempt = i32::try_from(a.index + 1).unwrap_or(i32::MAX);
     }
 
-    fn kind(&self, leg: &Leg, hop: &Hop) -> &'static str {
+    fn kind(&self, leg: &Leg, hop: &HopRow) -> Kind {
         let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
         let is_proxy =
             |id: ExchangeId| self.scope.relays.proxy_places.contains(&self.exchange(id).place);
+        let ip = |end: Option<(_, u16)>| end.map(|(ip, _)| ip);
         if leg.parent.is_none() && matches!(self.tree.root, Root::Arrival(_)) {
-            "edge"
+            Kind::Edge
         } else if parent.is_some_and(is_proxy) {
-            "ingress"
-        } else if hop.service.is_some() && hop.requested_ip != hop.destination_ip {
-            "service"
+            Kind::Ingress
+        } else if hop.service.is_some() && ip(hop.requested) != ip(hop.destination.end) {
+            Kind::Service
         } else if hop.service.is_some() {
-            "endpoint"
+            Kind::Endpoint
         } else {
-            "app"
+            Kind::App
         }
     }
 
@@ -398,25 +373,11 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// A piece of evidence counts once, also where it says two things.
-fn tell(hop: &mut Hop, evidence: &str) {
-    if !hop.evidence.iter().any(|known| known == evidence) {
-        hop.evidence.push(evidence.to_owned());
-    }
-}
-
-fn relay_evidence(by: Reason) -> &'static str {
+fn relay_evidence(by: Reason) -> Evidence {
     match by {
-        Reason::OkExactId => "span_parent",
-        Reason::OkUpstreamUnique => "access_log",
-        Reason::OkThread => "thread",
-        _ => "containment",
+        Reason::OkExactId => Evidence::SpanParent,
+        Reason::OkUpstreamUnique => Evidence::AccessLog,
+        Reason::OkThread => Evidence::Thread,
+        _ => Evidence::Containment,
     }
-}
-
-fn set_source(hop: &mut Hop, pod: &Pod) {
-    hop.source_pod_uid = Some(pod.uid.clone());
-    hop.source_pod = Some(pod.name.clone());
-    hop.source_namespace = Some(pod.namespace.clone());
-    hop.source_workload.clone_from(&pod.workload);
 }

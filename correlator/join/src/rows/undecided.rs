@@ -9,6 +9,7 @@ use crate::path::{Entry, Root, Tree, entry};
 use crate::reason::Reason;
 use crate::relay::Cause;
 use crate::rows::Scope;
+use crate::rows::structs::hex;
 use crate::slab::ExchangeId;
 
 /// Candidates of one ambiguous row; the rest would not help anybody.
@@ -21,8 +22,8 @@ fn blank(scope: &Scope<'_>, id: ExchangeId) -> Ambiguous {
     Ambiguous {
         hour: head.hour,
         win: head.win,
-        stage: head.stage,
-        finality: head.finality,
+        stage: head.stage.into(),
+        finality: head.finality.into(),
         start_time: tables::micros_of_ns(row.start_ns),
         start_ns: row.start_ns,
         end_ns: row.end_ns,
@@ -40,10 +41,7 @@ pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree) -> Option<Ambiguous>
                 _ => exchange.remote(),
             };
             match scope.sight.owners.holder(client.ip, exchange.start_ns) {
-                Owner::Pod(pod) => {
-                    let node = pod.node.clone().unwrap_or_default();
-                    (server, Some((node, pod.name.clone())))
-                }
+                Owner::Pod(pod) => (server, Some((pod.node, pod.name))),
                 Owner::Several => {
                     return Some(Ambiguous {
                         segment: format!("caller of {}", place_name(scope, server)),
@@ -64,9 +62,10 @@ pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree) -> Option<Ambiguous>
     let row = scope.sight.exchange(id);
     let (node, segment) = match &client {
         Some((node, name)) => {
-            (node.as_str(), format!("caller of {} in {name}", place_name(scope, id)))
+            let caller = scope.text(*name);
+            (*node, format!("caller of {} in {caller}", place_name(scope, id)))
         }
-        None => (scope.text(row.node), format!("cause of a call by {}", place_name(scope, id))),
+        None => (Some(row.node), format!("cause of a call by {}", place_name(scope, id))),
     };
     let from_ns = row.start_ns - SECOND;
     let why = scope.whole(node, from_ns, row.end_ns).err();
@@ -78,18 +77,21 @@ pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree) -> Option<Ambiguous>
     Some(Ambiguous {
         segment,
         reason: reason.code().into(),
-        decided_by: format!("an agent's exchanges on node {node} at that time"),
+        decided_by: format!(
+            "an agent's exchanges on node {} at that time",
+            scope.sight.slabs.names.text_of(node).unwrap_or_default()
+        ),
         ..blank(scope, id)
     })
 }
 
 /// Calls of a path that more than one server exchange fits.
-pub(super) fn contested(scope: &Scope<'_>, tree: &Tree, path_id: &str) -> Vec<Ambiguous> {
+pub(super) fn contested(scope: &Scope<'_>, tree: &Tree, path_id: u128) -> Vec<Ambiguous> {
     let calls = tree.legs.iter().filter_map(|leg| leg.client);
     let with_servers = calls.filter_map(|c| Some((c, scope.sight.contested(c)?)));
     with_servers
         .map(|(call, servers)| Ambiguous {
-            path_id: Some(path_id.to_owned()),
+            path_id: Some(hex(path_id)),
             segment: format!("server of {}", scope.sight.exchange(call).remote()),
             reason: Reason::AmbigNatPortReuse.code().into(),
             candidates: servers
@@ -109,11 +111,11 @@ pub(super) fn contested(scope: &Scope<'_>, tree: &Tree, path_id: &str) -> Vec<Am
 }
 
 /// A request of a proxy that more than one log line fits: its hops are known, its id is not.
-pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree, path_id: &str) -> Option<Ambiguous> {
+pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree, path_id: u128) -> Option<Ambiguous> {
     let Root::Arrival(server) = tree.root else { return None };
     let logs = scope.relays.proxies.log_candidates.get(&server)?;
     Some(Ambiguous {
-        path_id: Some(path_id.to_owned()),
+        path_id: Some(hex(path_id)),
         segment: format!("log line of {}", place_name(scope, server)),
         reason: Reason::AmbigCoarseTime.code().into(),
         candidates: logs
@@ -139,7 +141,7 @@ pub(super) fn undecided(
     scope: &Scope<'_>,
     call: ExchangeId,
     trees: &[usize],
-    ids: &[String],
+    ids: &[u128],
 ) -> Vec<Ambiguous> {
     let Some(Cause::Undecided { candidates, why }) = scope.relays.others.get(&call) else {
         return Vec::new();
@@ -167,13 +169,12 @@ pub(super) fn undecided(
     if trees.is_empty() {
         return vec![row];
     }
-    trees.iter().map(|&t| Ambiguous { path_id: Some(ids[t].clone()), ..row.clone() }).collect()
+    trees.iter().map(|&t| Ambiguous { path_id: Some(hex(ids[t])), ..row.clone() }).collect()
 }
 
 pub(super) fn orphan_call(scope: &Scope<'_>, call: ExchangeId, why: Reason) -> Ambiguous {
     let row = scope.sight.exchange(call);
-    let reason =
-        scope.sight.coverage.whole(Some(row.node), row.start_ns - SECOND, row.end_ns).err();
+    let reason = scope.whole(Some(row.node), row.start_ns - SECOND, row.end_ns).err();
     Ambiguous {
         segment: format!("cause of a call by {}", place_name(scope, call)),
         reason: reason.unwrap_or(why).code().into(),
@@ -187,8 +188,8 @@ pub(super) fn malformed(scope: &Scope<'_>, row: &Malformed) -> Ambiguous {
     Ambiguous {
         hour: head.hour,
         win: head.win,
-        stage: head.stage,
-        finality: head.finality,
+        stage: head.stage.into(),
+        finality: head.finality.into(),
         segment: format!("exchange that node {} reported", scope.text(row.node)),
         reason: Reason::FailMalformed.code().into(),
         start_time: tables::micros_of_ns(row.event_ns),
@@ -202,7 +203,7 @@ pub(super) fn malformed(scope: &Scope<'_>, row: &Malformed) -> Ambiguous {
 /// Name of the pod an exchange happened in, or its node where the pod is not known.
 fn place_name(scope: &Scope<'_>, id: ExchangeId) -> String {
     let row = scope.sight.exchange(id);
-    let uid = scope.sight.slabs.names.text_of(row.pod);
-    let pod = uid.and_then(|uid| scope.sight.owners.pod(uid));
-    pod.map_or_else(|| format!("node {}", scope.text(row.node)), |p| p.name.clone())
+    let pod = row.pod.and_then(|uid| scope.sight.owners.pod(uid));
+    let node = || format!("node {}", scope.text(row.node));
+    pod.map_or_else(node, |pod| scope.text(pod.name).to_owned())
 }

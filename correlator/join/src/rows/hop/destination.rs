@@ -1,16 +1,13 @@
 //! The far end of a leg: seen by its own agent, known from the near end or the log, or missing.
 
-use std::collections::BTreeSet;
-
-use tables::Hop;
-
 use crate::SECOND;
 use crate::address::End;
 use crate::columns::Attempt;
-use crate::ownership::{Owner, Pod};
+use crate::ownership::Owner;
 use crate::path::Leg;
 use crate::reason::Reason;
 use crate::rows::hop::{Route, Writer};
+use crate::rows::row::{Evidence, HopRow};
 use crate::slab::ExchangeId;
 use crate::verdict::Findings;
 
@@ -21,8 +18,7 @@ impl Writer<'_> {
         leg: &Leg,
         route: &Route,
         is_service: bool,
-        hop: &mut Hop,
-        reasons: &mut BTreeSet<Reason>,
+        hop: &mut HopRow,
         findings: &mut Findings,
     ) {
         if let Some(server) = leg.server {
@@ -38,12 +34,13 @@ impl Writer<'_> {
             (None, _) => route.original.filter(|_| !is_service).map(|o| o.destination),
         };
         match end {
-            Some(end) => self.unseen_server(leg, end, hop, reasons, findings),
+            Some(end) => self.unseen_server(leg, end, hop, findings),
             // The translation was made on the client's node, and no record of it is there.
             None => {
-                let node = hop.source_node.clone().unwrap_or_default();
-                let why = self.scope.whole(&node, hop.start_ns - SECOND, hop.end_ns).err();
-                let what = hop.requested_ip.as_deref().unwrap_or("an unknown address");
+                let node = hop.source.node;
+                let why = self.scope.whole(node, hop.start_ns - SECOND, hop.end_ns).err();
+                let what = hop.requested.map(|(ip, _)| ip.to_string());
+                let what = what.unwrap_or_else(|| "an unknown address".into());
                 let why = if route.reused { Some(Reason::AmbigNatPortReuse) } else { why };
                 findings.miss(format!("server of {what}"), why.unwrap_or(Reason::MissingLate));
             }
@@ -51,39 +48,39 @@ impl Writer<'_> {
     }
 
     /// An attempt that only the line tells of: refused, or its call was not seen.
-    fn unseen_call(&self, attempt: &Attempt, hop: &Hop, findings: &mut Findings) {
-        let node = hop.source_node.as_deref().unwrap_or_default();
-        let lost = self.scope.whole(node, hop.start_ns, hop.start_ns).err();
+    fn unseen_call(&self, attempt: &Attempt, hop: &HopRow, findings: &mut Findings) {
+        let lost = self.scope.whole(hop.source.node, hop.start_ns, hop.start_ns).err();
         let why = lost.or((!attempt.was_refused()).then_some(Reason::MissingLate));
         if let Some(why) = why {
             findings.miss(format!("call of attempt {}", hop.attempt), why);
         }
     }
 
-    fn seen_server(&self, server: ExchangeId, hop: &mut Hop, findings: &mut Findings) {
+    fn seen_server(&self, server: ExchangeId, hop: &mut HopRow, findings: &mut Findings) {
         let exchange = self.exchange(server);
         let position = usize::try_from(hop.position).unwrap_or(usize::MAX);
-        hop.destination_ip = Some(exchange.local_ip.to_string());
-        hop.destination_port = Some(exchange.local_port.into());
-        hop.destination_node = Some(self.scope.text(exchange.node).to_owned());
-        let names = &self.scope.sight.slabs.names;
-        let uid = names.text_of(exchange.pod);
-        let pod = uid.and_then(|uid| self.scope.sight.owners.pod(uid));
-        match (uid, pod) {
-            (_, Some(pod)) => set_destination(hop, pod),
-            (Some(uid), None) => {
-                hop.destination_pod_uid = Some(uid.to_owned());
-                findings.miss(format!("name of pod {uid}"), Reason::MissingLate);
+        hop.destination.end = Some((exchange.local_ip, exchange.local_port));
+        hop.destination.node = Some(exchange.node);
+        if !self.scope.set_pod(&mut hop.destination, exchange.pod) {
+            match exchange.pod {
+                Some(uid) => {
+                    let segment = format!("name of pod {}", self.scope.text(uid));
+                    findings.miss(segment, Reason::MissingLate);
+                }
+                None => findings.miss("server's pod".into(), Reason::AmbigSharedHostIp),
             }
-            (None, None) => findings.miss("server's pod".into(), Reason::AmbigSharedHostIp),
         }
-        let by = names.text_of(exchange.attributed_by);
-        hop.evidence.extend(by.map(|by| format!("destination_by_{by}")));
+        match self.scope.attributed_by(exchange) {
+            Some("netns") => hop.evidence.insert(Evidence::DestinationByNetns),
+            Some("cgroup") => hop.evidence.insert(Evidence::DestinationByCgroup),
+            _ => {}
+        }
         let (from_ns, to_ns) = (exchange.start_ns, exchange.end_ns);
-        let unread = (from_ns < self.scope.sight.rows.start).then_some(Reason::MissingBeyondGuard);
-        let lost = self.scope.sight.coverage.whole(Some(exchange.node), from_ns, to_ns).err();
+        let is_unread = from_ns < self.scope.sight.rows.start;
+        let unread = is_unread.then_some(Reason::MissingBeyondGuard);
+        let lost = self.scope.whole(Some(exchange.node), from_ns, to_ns).err();
         if let Some(why) = unread.or(lost) {
-            let name = hop.destination_pod.as_deref().unwrap_or("the server");
+            let name = hop.destination.pod.map_or("the server", |pod| self.scope.text(pod));
             findings.miss(format!("calls of {name}"), why);
         }
         let attempts = self.scope.line_of(server).map_or(&[][..], |(_, attempts)| attempts);
@@ -94,53 +91,38 @@ impl Writer<'_> {
     }
 
     /// The server's end was not seen: whose address it is, and why nobody saw it.
-    fn unseen_server(
-        &self,
-        leg: &Leg,
-        end: End,
-        hop: &mut Hop,
-        reasons: &mut BTreeSet<Reason>,
-        findings: &mut Findings,
-    ) {
-        hop.destination_ip = Some(end.ip.to_string());
-        hop.destination_port = Some(end.port.into());
+    fn unseen_server(&self, leg: &Leg, end: End, hop: &mut HopRow, findings: &mut Findings) {
+        hop.destination.end = Some((end.ip, end.port));
         let at_ns = self.began_ns(leg);
         match self.scope.sight.owners.owner(end, at_ns) {
             Owner::Pod(pod) => {
-                set_destination(hop, pod);
-                hop.destination_node.clone_from(&pod.node);
-                hop.evidence.push("destination_by_ip".into());
-                let node = pod.node.as_deref().unwrap_or_default();
-                let why = self.scope.whole(node, hop.start_ns - SECOND, hop.end_ns).err();
+                self.scope.set_pod(&mut hop.destination, Some(pod.uid));
+                hop.destination.node = pod.node;
+                hop.evidence.insert(Evidence::DestinationByIp);
+                let why = self.scope.whole(pod.node, hop.start_ns - SECOND, hop.end_ns).err();
                 let answered = leg.client.is_some_and(|c| self.exchange(c).has_response());
                 let why = why.or(answered.then_some(Reason::MissingLate));
                 if let Some(why) = why {
-                    reasons.insert(why);
-                    findings.miss(format!("server end in {}", pod.name), why);
+                    hop.reasons.insert(why);
+                    findings.miss(format!("server end in {}", self.scope.text(pod.name)), why);
                 }
             }
             Owner::Several => {
-                reasons.insert(Reason::AmbigPodIpReuse);
+                hop.reasons.insert(Reason::AmbigPodIpReuse);
                 findings.miss(format!("pod of {}", end.ip), Reason::AmbigPodIpReuse);
             }
             Owner::Node(node) => {
-                hop.destination_node = Some(node.to_owned());
-                reasons.insert(Reason::AmbigSharedHostIp);
-                findings.miss(format!("pod on node {node}"), Reason::AmbigSharedHostIp);
+                hop.destination.node = Some(node);
+                hop.reasons.insert(Reason::AmbigSharedHostIp);
+                let segment = format!("pod on node {}", self.scope.text(node));
+                findings.miss(segment, Reason::AmbigSharedHostIp);
             }
             Owner::PodRange(node) => {
-                hop.destination_node = Some(node.to_owned());
+                hop.destination.node = Some(node);
                 findings.miss(format!("pod of {}", end.ip), Reason::MissingLate);
             }
             // An address outside the cluster ends the path there; nobody is expected to see it.
             Owner::Service | Owner::Outside => {}
         }
     }
-}
-
-fn set_destination(hop: &mut Hop, pod: &Pod) {
-    hop.destination_pod_uid = Some(pod.uid.clone());
-    hop.destination_pod = Some(pod.name.clone());
-    hop.destination_namespace = Some(pod.namespace.clone());
-    hop.destination_workload.clone_from(&pod.workload);
 }

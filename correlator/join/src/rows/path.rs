@@ -1,0 +1,115 @@
+//! The row of one path, from the rows of its hops.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::Stage;
+use crate::names::Name;
+use crate::path::{Root, Tree};
+use crate::reason::{Reason, Reasons};
+use crate::rows::Scope;
+use crate::rows::hop;
+use crate::rows::row::{Found, HopRow, Kind, PathRow};
+use crate::verdict::Findings;
+
+/// Writes a path and its hops.
+pub(super) fn push(
+    scope: &Scope<'_>,
+    found: &mut Found,
+    tree: &Tree,
+    path_id: u128,
+    undecided: usize,
+) {
+    let mut findings = Findings { undecided, ..Findings::default() };
+    if matches!(tree.root, Root::Call(_)) && scope.sight.stage != Stage::Final {
+        // The request that caused it may still be going on.
+        findings.miss("cause of the first call".into(), Reason::MissingLate);
+    }
+    let writer = hop::Writer::new(*scope, tree);
+    let first = found.hops.len();
+    for position in 0..tree.legs.len() {
+        let hop = writer.hop(position, path_id, &mut findings);
+        found.hops.push(hop);
+    }
+    let hops = &found.hops[first..];
+    let line = tree.legs[0].server.and_then(|server| scope.line_of(server));
+    let log = line.map(|(log, _)| log);
+    let servers = tree.legs.iter().filter_map(|leg| leg.server);
+    let first_span = servers.filter_map(|server| scope.span_of(server)).next();
+    let root = &hops[0];
+    let failing = failing_hop(hops);
+    let mut reasons = Reasons::default();
+    for hop in hops {
+        reasons.extend(hop.reasons);
+    }
+    if line.is_some_and(|(_, tries)| !tries.is_empty() && tries.iter().all(|a| a.server.is_none()))
+    {
+        reasons.insert(Reason::MissingUpstreamNeverSent);
+    }
+    let last_attempt = hops.iter().rfind(|h| h.parent == Some(0) && h.kind == Kind::Ingress);
+    let names = &mut found.names;
+    let missing = found.missing.len();
+    found.missing.extend(findings.missing.iter().map(|(segment, why)| format!("{segment}: {why}")));
+    found.paths.push(PathRow {
+        path_id,
+        request_id: log.and_then(|l| l.request_id).or(first_span.and_then(|s| s.request_id)),
+        trace: first_span.map(|s| s.trace).or(log.and_then(|l| l.trace)),
+        status: root.status,
+        outcome: outcome(root.status, scope.sight.exchange(tree.root.id()).has_response()),
+        end_ns: tree.end_ns,
+        services: distinct(names, hops.iter().map(|h| h.service)),
+        pods: distinct(names, hops.iter().flat_map(|h| [h.source.pod, h.destination.pod])),
+        nodes: distinct(
+            names,
+            hops.iter().flat_map(|h| [h.source.node, h.nat_node, h.destination.node]),
+        ),
+        final_pod: last_attempt.unwrap_or(root).destination.pod,
+        failing_hop: failing.map(|h| h.position),
+        failure: failing.and_then(|h| h.failure),
+        verdict: findings.verdict(),
+        missing: range(missing, found.missing.len()),
+        reasons,
+        conf_min: findings.conf_min(),
+        conf_joint: findings.conf_joint(),
+        hops: range(first, found.hops.len()),
+    });
+}
+
+fn range(from: usize, to: usize) -> Range<u32> {
+    from as u32..to as u32
+}
+
+fn outcome(status: Option<i32>, has_response: bool) -> &'static str {
+    match status {
+        Some(499) => "aborted",
+        Some(status) if status >= 500 => "error",
+        Some(_) => "ok",
+        None if has_response => "unknown",
+        None => "aborted",
+    }
+}
+
+/// The deepest hop that failed, and of several as deep the last: where the fault began.
+fn failing_hop(hops: &[HopRow]) -> Option<&HopRow> {
+    if hops.iter().all(|hop| hop.failure.is_none()) {
+        return None;
+    }
+    let mut depths: BTreeMap<i32, usize> = BTreeMap::new();
+    for hop in hops {
+        let above = hop.parent.and_then(|parent| depths.get(&parent).copied());
+        depths.insert(hop.position, above.map_or(0, |depth| depth + 1));
+    }
+    let failed = hops.iter().filter(|h| h.failure.is_some());
+    failed.max_by_key(|h| (depths.get(&h.position).copied(), h.position))
+}
+
+/// Appends the values in the order of their first appearance.
+fn distinct(names: &mut Vec<Name>, values: impl Iterator<Item = Option<Name>>) -> Range<u32> {
+    let from = names.len();
+    for value in values.flatten() {
+        if !names[from..].contains(&value) {
+            names.push(value);
+        }
+    }
+    range(from, names.len())
+}
