@@ -25,9 +25,9 @@ pub struct ClockOffset {
     pub end_ns: i64,
     /// Clock of b minus clock of a in the middle of the interval; null when it is not known.
     pub offset_ns: Option<i64>,
-    /// The true offset is at most this far from `offset_ns` anywhere in the interval.
+    /// The true offset in the middle of the interval is at most this far from `offset_ns`.
     pub bound_ns: Option<i64>,
-    /// How fast the offset grows, parts per billion.
+    /// How fast the offset grows, parts per billion; null when that is not known or not constant.
     pub drift_ppb: Option<i64>,
     /// How far the offset that agrees best with all other nodes is from what this pair alone says.
     pub residual_ns: Option<i64>,

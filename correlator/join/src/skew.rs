@@ -9,8 +9,9 @@
 //! of each is kept, so that two bad stamps do no harm. Between all upper and all lower limits of a
 //! pair lie the lines that d can be, whatever the delays were: [`corridor`] (the linear program of
 //! Moon, Skelly and Towsley, "Estimation and Removal of Clock Skew from Network Delay
-//! Measurements", INFOCOM 1999, with limits from both directions). [`network`] makes the pairs agree
-//! with each other and composes what no message measured.
+//! Measurements", INFOCOM 1999, with limits from both directions). What is believed of a clock is
+//! that its rate, while it is not set, changes slowly. [`network`] makes the pairs agree with each
+//! other and composes what no message measured.
 //!
 //! A clock that was set begins a new epoch and is another [`Clock`]; nothing of before counts. What
 //! contradicts itself within one epoch is quarantined and has no offset.
@@ -18,9 +19,10 @@
 //! **Feeding it.** A window's offsets must be a function of that window's read range alone. Buckets
 //! are whole seconds of the caller's `second` (the later event time of the pair's two rows), and
 //! they may be filled once for a run of windows: each window solves the seconds that lie inside its
-//! own row range. A pair needs a few messages a second; of more than 100,000 a second, those with
-//! an even TCP sequence number (or a multiple of more) bound as well and cost less. Clock samples must reach back [`epoch::SAMPLE_GAP_NS_MAX`] before that range, so
-//! that every moment in it has the same samples around it in a run of any length.
+//! own row range. Clock samples must reach back [`SAMPLE_GAP_NS_MAX`] before that range, so that
+//! every moment in it has the same samples around it in a run of any length. A pair needs a few
+//! messages a second; of more than 100,000 a second in all, those whose TCP sequence number is a
+//! multiple of some number bound nearly as well and cost less.
 
 mod bucket;
 mod corridor;

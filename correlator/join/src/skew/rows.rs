@@ -58,14 +58,12 @@ impl Offsets {
         let middle_ns = window.start.midpoint(window.end);
         let agreed = self.network.difference(pair.a, pair.b, middle_ns);
         let (low, high) = corridor.limits(middle_ns);
-        let offset_ns = around(agreed, low, high).offset_ns;
-        let (lowest, highest) = corridor.limits_over(window);
-        let bound = (highest - offset_ns as f64).max(offset_ns as f64 - lowest);
+        let offset = around(agreed, low, high);
         ClockOffset {
-            offset_ns: Some(offset_ns),
-            bound_ns: Some(bound.ceil() as i64),
+            offset_ns: Some(offset.offset_ns),
+            bound_ns: Some(offset.bound_ns),
             drift_ppb: corridor.drift().map(|drift| (drift * 1e9).round() as i64),
-            residual_ns: Some(offset_ns - f64::midpoint(low, high).round() as i64),
+            residual_ns: Some(offset.offset_ns - f64::midpoint(low, high).round() as i64),
             ..row
         }
     }
