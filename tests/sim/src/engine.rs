@@ -111,10 +111,12 @@ impl Simulation {
         let start_ns = dials.start * SECOND;
         let end_ns = start_ns + (dials.seconds * SECOND as f64) as i64;
         let cluster = Cluster::new(&shape, &dials, start_ns - AGE_NS)?;
-        let nodes = 0..cluster.nodes.len();
+        let count = cluster.nodes.len();
+        let traffic_ns = (start_ns, end_ns);
         let agents: Vec<Agent> =
-            nodes.clone().map(|node| Agent::of_node(node, &dials, start_ns, end_ns)).collect();
-        let clocks = nodes.map(|node| Clock::of_node(node, &dials, start_ns, end_ns)).collect();
+            (0..count).map(|node| Agent::of_node(node, count, &dials, traffic_ns)).collect();
+        let clocks =
+            (0..count).map(|node| Clock::of_node(node, &dials, start_ns, end_ns)).collect();
         let begin_ns = start_ns - LEAD_NS;
         let mut simulation = Self {
             watchers: agents.iter().map(|_| Watcher::starting_at(begin_ns)).collect(),

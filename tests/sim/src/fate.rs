@@ -78,20 +78,25 @@ pub struct Agent {
 
 /// A turn is told once it was silent for this long, or is over; an agent that is killed takes those
 /// that it has not told with it.
-pub const UNTOLD_NS: i64 = 5 * SECOND;
+pub const UNTOLD_NS: i64 = 2 * SECOND;
 
 impl Agent {
-    pub fn of_node(node: usize, dials: &Dials, start_ns: i64, end_ns: i64) -> Self {
-        let draw = |what: u64| hash(dials.seed, &[0xa9e7, node as u64, what]);
+    pub fn of_node(
+        node: usize,
+        nodes: usize,
+        dials: &Dials,
+        (start_ns, end_ns): (i64, i64),
+    ) -> Self {
+        let draw_of = |node: usize, what: u64| hash(dials.seed, &[0xa9e7, node as u64, what]);
         let down = (node < dials.agents_down).then(|| {
             let length_ns = end_ns - start_ns;
-            let from_ns =
-                start_ns + length_ns / 4 + (unit(draw(2)) * length_ns as f64 / 4.0) as i64;
+            let draw = unit(draw_of(node, 2));
+            let from_ns = start_ns + length_ns / 4 + (draw * length_ns as f64 / 4.0) as i64;
             (from_ns, from_ns + dials.down)
         });
         Self {
-            is_off: unit(draw(0)) < dials.agents_off,
-            is_blind: unit(draw(1)) < dials.exchanges_off,
+            is_off: is_among(node, nodes, dials.agents_off, |other| draw_of(other, 0)),
+            is_blind: is_among(node, nodes, dials.exchanges_off, |other| draw_of(other, 1)),
             down,
         }
     }
@@ -105,6 +110,12 @@ impl Agent {
         !self.is_off
             && self.down.is_none_or(|(from, to)| to_ns + UNTOLD_NS <= from || to <= from_ns)
     }
+}
+
+/// Whether a node is among the part of all nodes that are drawn first.
+fn is_among(node: usize, nodes: usize, part: f64, draw: impl Fn(usize) -> u64) -> bool {
+    let before = (0..nodes).filter(|&other| (draw(other), other) < (draw(node), node)).count();
+    before < (part * nodes as f64).round() as usize
 }
 
 #[derive(Clone, Debug)]
@@ -234,7 +245,7 @@ mod tests {
     fn an_agent_that_is_killed_takes_with_it_what_it_has_not_told() {
         let agent = Agent { down: Some((100 * SECOND, 110 * SECOND)), ..Agent::default() };
         for (from, to, expected) in
-            [(80, 90, true), (90, 97, false), (95, 120, false), (110, 111, true)]
+            [(80, 90, true), (90, 99, false), (95, 120, false), (110, 111, true)]
         {
             assert_eq!(agent.tells(from * SECOND, to * SECOND), expected, "{from}..{to}");
         }
