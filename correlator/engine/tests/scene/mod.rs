@@ -1,5 +1,8 @@
 //! Raw tables with requests in them, as a collector would have written them.
 
+// Each test file uses a part of it.
+#![allow(dead_code)]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,10 +17,28 @@ pub(crate) const T0: i64 = 1_795_262_400;
 const INGRESS_IP: &str = "10.244.2.2";
 const NODE_IP: &str = "10.89.0.11";
 
+/// Ports of an exchange tell which of the scene's connections it is on.
+const REQUEST_PORT: i32 = 40_000;
+const CALL_PORT: i32 = 50_000;
+
 pub(crate) struct Scene {
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) settings: Settings,
     store: Store,
     ingest_seq: i64,
+}
+
+/// The settings of every scene, without its tables.
+pub(crate) fn config() -> Config {
+    Config {
+        settings: Settings {
+            lateness_ns: 40 * SECOND,
+            revise_after_ns: vec![20 * SECOND, 30 * SECOND],
+            ..Settings::default()
+        },
+        poll: Duration::from_millis(20),
+        ..Config::new("")
+    }
 }
 
 impl Scene {
@@ -25,7 +46,8 @@ impl Scene {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().to_str().unwrap()).await.unwrap();
-        let mut scene = Self { folder, store, ingest_seq: 0 };
+        let settings = config().settings;
+        let mut scene = Self { folder, settings, store, ingest_seq: 0 };
         let pod = cluster::Pod {
             node_name: Some("node-1".into()),
             ips: vec![INGRESS_IP.into()],
@@ -50,35 +72,41 @@ impl Scene {
         scene
     }
 
-    pub(crate) fn config(&self) -> Config {
-        Config {
-            tables: self.folder.path().to_str().unwrap().to_owned(),
-            job: "live".to_owned(),
-            settings: Settings { lateness_ns: 40 * SECOND, ..Settings::default() },
-            poll: Duration::from_millis(20),
+    /// What the live files of the derived tables are, by their content.
+    pub(crate) async fn derived_files(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for spec in tables::all() {
+            if spec.layer == tables::Layer::Derived {
+                let store = open(self.folder.path()).await;
+                let Some(table) = store.existing(&spec).await.unwrap() else { continue };
+                let files = table.snapshot().await.unwrap().files;
+                names.extend(files.into_iter().map(|file| format!("{}/{}", spec.name, file.path)));
+            }
         }
+        names.sort();
+        names
+    }
+
+    /// The same tables, with what is written to them from now on apart.
+    pub(crate) async fn copy(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(self.folder.path(), folder.path());
+        let store = open(folder.path()).await;
+        Self { folder, settings: self.settings.clone(), store, ingest_seq: self.ingest_seq }
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let tables = self.folder.path().to_str().unwrap().to_owned();
+        Config { tables, settings: self.settings.clone(), ..config() }
     }
 
     /// A request that ends at this second after the start, as the ingress saw it.
     pub(crate) async fn request(&mut self, end_s: i64) {
         let end_ns = end_s * SECOND + SECOND / 2;
         let exchange = Exchange {
-            role: "server".into(),
-            pod_uid: Some("uid-ingress-0".into()),
-            local_ip: INGRESS_IP.into(),
-            local_port: 80,
             remote_ip: NODE_IP.into(),
-            remote_port: 40_000 + end_s as i32,
-            socket_cookie: end_s,
-            tcp_seq_req: 1_000 + end_s,
-            tcp_seq_resp: Some(2_000 + end_s),
-            start_ns: (T0 * SECOND) + end_ns - 80_000_000,
-            first_response_ns: Some(T0 * SECOND + end_ns),
-            end_ns: T0 * SECOND + end_ns,
-            bytes_request: 300,
-            bytes_response: 1_000,
-            ended_by: "turn".into(),
-            ..Exchange::from_origin(&self.origin(end_ns))
+            remote_port: REQUEST_PORT + end_s as i32,
+            ..self.exchange("server", end_ns - 80_000_000..end_ns)
         };
         let log = AccessLog {
             emitter_ip: Some(INGRESS_IP.into()),
@@ -98,6 +126,65 @@ impl Scene {
         self.append(&[log]).await;
     }
 
+    /// A call that the ingress makes for the request that ends at this second.
+    pub(crate) async fn call(&mut self, end_s: i64) {
+        let end_ns = end_s * SECOND + SECOND / 2;
+        let exchange = Exchange {
+            remote_ip: "10.244.9.9".into(),
+            remote_port: 8_080,
+            local_port: CALL_PORT + end_s as i32,
+            ..self.exchange("client", end_ns - 60_000_000..end_ns - 20_000_000)
+        };
+        self.append(&[exchange]).await;
+    }
+
+    /// The other end of the request that ends at this second, at a client on the node.
+    pub(crate) async fn client_of_request(&mut self, end_s: i64) {
+        let end_ns = end_s * SECOND + SECOND / 2;
+        let exchange = Exchange {
+            pod_uid: None,
+            local_ip: NODE_IP.into(),
+            local_port: REQUEST_PORT + end_s as i32,
+            remote_ip: INGRESS_IP.into(),
+            remote_port: 80,
+            socket_cookie: 10_000 + end_s,
+            ..self.exchange("client", end_ns - 81_000_000..end_ns + 1_000_000)
+        };
+        self.append(&[exchange]).await;
+    }
+
+    /// A reset of a connection that nobody used.
+    pub(crate) async fn failure(&mut self, at_s: i64) {
+        let failure = tables::Failure {
+            kind: "reset".into(),
+            ..tables::Failure::from_origin(&self.origin(at_s * SECOND))
+        };
+        self.append(&[failure]).await;
+    }
+
+    fn exchange(&mut self, role: &str, at: std::ops::Range<i64>) -> Exchange {
+        let number = at.start.div_euclid(SECOND);
+        Exchange {
+            role: role.into(),
+            pod_uid: Some("uid-ingress-0".into()),
+            local_ip: INGRESS_IP.into(),
+            local_port: 80,
+            socket_cookie: number,
+            tcp_seq_req: 1_000 + number,
+            tcp_seq_resp: Some(2_000 + number),
+            start_ns: T0 * SECOND + at.start,
+            first_response_ns: Some(T0 * SECOND + at.end),
+            end_ns: T0 * SECOND + at.end,
+            bytes_request: 300,
+            bytes_response: 1_000,
+            thread: 7,
+            process: 7,
+            response_thread: Some(7),
+            ended_by: "turn".into(),
+            ..Exchange::from_origin(&self.origin(at.end))
+        }
+    }
+
     /// The node says that it has shipped everything up to this second after the start.
     pub(crate) async fn covered_to(&mut self, second: i64) {
         let origin = self.origin(second * SECOND);
@@ -111,26 +198,9 @@ impl Scene {
         self.append(&[heartbeat]).await;
     }
 
-    /// Runs the live correlator until path has come this far, then stops it.
+    /// Runs the live correlator until it has come this far, then stops it.
     pub(crate) async fn run_until(&self, stage: &str, windows: i64) {
-        let (stop, stopped) = tokio::sync::watch::channel(false);
-        let config = self.config();
-        let live =
-            tokio::spawn(async move { engine::run::follow(&config, stopped).await.unwrap() });
-        let wanted = T0 / 10 + windows - 1;
-        for _ in 0..500 {
-            if let Some(path) = self.store.existing(&tables::spec::<tables::Path>()).await.unwrap()
-                && path.progress(&format!("live/{stage}")).await.unwrap() >= Some(wanted)
-            {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        stop.send(true).unwrap();
-        live.await.unwrap();
-        let path = self.table::<tables::Path>().await;
-        let reached = path.progress(&format!("live/{stage}")).await.unwrap();
-        assert!(reached >= Some(wanted), "{stage} reached {reached:?}, not {wanted}");
+        follow_until(&self.config(), stage, windows).await;
     }
 
     /// Every row of a table, sorted by its text.
@@ -203,6 +273,45 @@ impl Scene {
         let staged = table.stage_rows(rows, &prefix).await.unwrap();
         let progress = Progress::new("collector-1", self.ingest_seq);
         table.append(staged, progress).await.unwrap();
+    }
+}
+
+/// Follows until a stage has come this far: path in windows, data_quality in commits of late rows.
+pub(crate) async fn follow_until(config: &Config, stage: &str, count: i64) {
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let own = config.clone();
+    let live = tokio::spawn(async move { engine::run::follow(&own, stopped).await.unwrap() });
+    let (spec, wanted) = match stage {
+        "late" => (tables::spec::<tables::DataQuality>(), count),
+        _ => (tables::spec::<tables::Path>(), T0 / 10 + count - 1),
+    };
+    let store = open(Path::new(&config.tables)).await;
+    let reached = async || {
+        let table = store.existing(&spec).await.unwrap()?;
+        table.progress(&format!("live/{stage}")).await.unwrap()
+    };
+    for _ in 0..1_000 {
+        if reached().await >= Some(wanted) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.send(true).unwrap();
+    live.await.unwrap();
+    let reached = reached().await;
+    assert!(reached >= Some(wanted), "{stage} reached {reached:?}, not {wanted}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap();
+        }
     }
 }
 

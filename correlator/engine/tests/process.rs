@@ -1,0 +1,242 @@
+//! Correlators as processes: killed at every step of a commit, two at once, and one that sleeps.
+//!
+//! Each process is this test binary again, with [`child`] as the only test. What it does stands in
+//! its environment; the parent writes the raw rows, phase by phase.
+
+mod scene;
+
+use std::path::{Path as FilePath, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use engine::Config;
+use engine::backfill::{Begin, backfill};
+use engine::failpoint::{self, Step, Work};
+use join::SECOND;
+use scene::{Scene, T0, follow_until};
+use tables::{Ambiguous, DataQuality, Hop, Path};
+
+/// How long a process sleeps at least. Sixty seconds teach nothing that two do not: what another
+/// process does meanwhile is waited for.
+const FROZEN: Duration = Duration::from_secs(2);
+
+/// What a correlator is started for: a stage and how far, or a backfill.
+const PHASES: [(&str, i64); 5] = [("P", 2), ("R", 4), ("F", 3), ("late", 1), ("backfill", 60)];
+
+/// The phase in which work is done.
+fn phase_of(work: Work) -> usize {
+    match work {
+        Work::Provisional => 0,
+        Work::Revised | Work::Empty => 1,
+        Work::Final => 2,
+        Work::Late => 3,
+        Work::Backfill | Work::Mark => 4,
+    }
+}
+
+/// Raw rows that a phase begins with.
+async fn raw_rows(scene: &mut Scene, phase: usize) {
+    match phase {
+        0 => {
+            scene.request(3).await;
+            scene.request(14).await;
+            scene.call(5).await;
+            scene.call(15).await;
+            scene.covered_to(26).await;
+        }
+        1 => {
+            scene.request(5).await;
+            scene.client_of_request(3).await;
+            scene.covered_to(46).await;
+        }
+        2 => scene.covered_to(75).await,
+        3 => {
+            scene.request(4).await;
+            scene.covered_to(76).await;
+        }
+        _ => {}
+    }
+}
+
+/// How a process ends or waits at a point.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Nothing,
+    Abort(&'a str),
+    /// Once; and writes this file before.
+    Freeze(&'a str, &'a FilePath),
+}
+
+fn spawn(config: &Config, phase: usize, at: At<'_>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "child", "--ignored", "--nocapture"]);
+    command.env("CHILD_TABLES", &config.tables).env("CHILD_PHASE", phase.to_string());
+    match at {
+        At::Nothing => {}
+        At::Abort(point) => {
+            command.env("CHILD_POINT", point);
+        }
+        At::Freeze(point, marker) => {
+            command.env("CHILD_POINT", point).env("CHILD_MARKER", marker);
+        }
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Not a test: what a child process does.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the other tests in processes of their own"]
+async fn child() {
+    let variable = |name: &str| std::env::var(name).ok();
+    let Some(tables) = variable("CHILD_TABLES") else { return };
+    let phase: usize = variable("CHILD_PHASE").unwrap().parse().unwrap();
+    if let Some(wanted) = variable("CHILD_POINT") {
+        let marker = variable("CHILD_MARKER").map(PathBuf::from);
+        let was_there = AtomicBool::new(false);
+        failpoint::hook(move |point| {
+            if point.to_string() != wanted {
+                return;
+            }
+            let Some(marker) = &marker else { std::process::abort() };
+            if !was_there.swap(true, Ordering::SeqCst) {
+                std::fs::write(marker, "").unwrap();
+                let own = std::process::id().to_string();
+                assert!(Command::new("kill").args(["-STOP", &own]).status().unwrap().success());
+            }
+        });
+    }
+    let config = Config { tables, ..scene::config() };
+    work(&config, phase).await;
+}
+
+async fn work(config: &Config, phase: usize) {
+    let (what, count) = PHASES[phase];
+    if what != "backfill" {
+        return follow_until(config, what, count).await;
+    }
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let range = T0 * SECOND..(T0 + count) * SECOND;
+    backfill(config, range, Begin::WhereItStopped, &stopped, |_| {}).await.unwrap();
+}
+
+/// Rows and files of the derived tables.
+async fn derived(scene: &Scene) -> (Vec<String>, Vec<String>) {
+    let mut rows: Vec<String> = Vec::new();
+    rows.extend(scene.rows::<Hop>().await.iter().map(|row| format!("{row:?}")));
+    rows.extend(scene.rows::<Ambiguous>().await.iter().map(|row| format!("{row:?}")));
+    rows.extend(scene.rows::<Path>().await.iter().map(|row| format!("{row:?}")));
+    rows.extend(scene.rows::<DataQuality>().await.iter().map(|row| format!("{row:?}")));
+    (rows, scene.derived_files().await)
+}
+
+/// The run that nobody disturbs: the tables before and after each phase.
+struct Undisturbed {
+    before: Vec<Scene>,
+    after: Vec<(Vec<String>, Vec<String>)>,
+}
+
+impl Undisturbed {
+    async fn run() -> Self {
+        let mut scene = Scene::new().await;
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for phase in 0..PHASES.len() {
+            raw_rows(&mut scene, phase).await;
+            before.push(scene.copy().await);
+            work(&scene.config(), phase).await;
+            after.push(derived(&scene).await);
+        }
+        Self { before, after }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn process_killed_at_any_step_of_a_commit_and_restarted_leaves_equal_tables() {
+    let undisturbed = Undisturbed::run().await;
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for point in failpoint::points() {
+        let phase = phase_of(point.work);
+        let scene = undisturbed.before[phase].copy().await;
+        let name = point.to_string();
+        let status = spawn(&scene.config(), phase, At::Abort(&name)).wait().unwrap();
+        seen += 1;
+        if status.success() {
+            wrong.push(format!("{name}: never reached"));
+            continue;
+        }
+        work(&scene.config(), phase).await;
+        if derived(&scene).await != undisturbed.after[phase] {
+            wrong.push(format!("{name}: other tables after the restart"));
+        }
+    }
+    assert!(seen > 40, "{seen} points");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn process_frozen_between_look_and_commit_disturbs_nothing_that_others_did_meanwhile() {
+    let undisturbed = Undisturbed::run().await;
+    let mut wrong = Vec::new();
+    for (work_of, table) in [
+        (Work::Provisional, "hop"),
+        (Work::Provisional, "path"),
+        (Work::Revised, "hop"),
+        (Work::Revised, "path"),
+        (Work::Final, "hop"),
+        (Work::Final, "ambiguous"),
+        (Work::Final, "path"),
+        (Work::Late, "ambiguous"),
+    ] {
+        let name = failpoint::Point { work: work_of, step: Step::Decided(table) }.to_string();
+        let first = phase_of(work_of);
+        let mut scene = undisturbed.before[first].copy().await;
+        let marker = scene.folder.path().join("marker");
+        let mut frozen = spawn(&scene.config(), first, At::Freeze(&name, &marker));
+        wait_for(&marker).await;
+        let frozen_at = std::time::Instant::now();
+        // Another process does this phase and all that follow, while the first one sleeps.
+        for phase in first..PHASES.len() {
+            if phase > first {
+                raw_rows(&mut scene, phase).await;
+            }
+            work(&scene.config(), phase).await;
+        }
+        tokio::time::sleep(FROZEN.saturating_sub(frozen_at.elapsed())).await;
+        let id = frozen.id().to_string();
+        assert!(Command::new("kill").args(["-CONT", &id]).status().unwrap().success());
+        if !frozen.wait().unwrap().success() {
+            wrong.push(format!("{name}: the process that slept failed"));
+        }
+        if derived(&scene).await != *undisturbed.after.last().unwrap() {
+            wrong.push(format!("{name}: other tables"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_at_once_leave_the_tables_that_one_leaves() {
+    let undisturbed = Undisturbed::run().await;
+    for first in 0..PHASES.len() {
+        let scene = undisturbed.before[first].copy().await;
+        let config = scene.config();
+        let mut both = [(); 2].map(|()| spawn(&config, first, At::Nothing));
+        for process in &mut both {
+            assert!(process.wait().unwrap().success(), "phase {first}");
+        }
+        assert!(derived(&scene).await == undisturbed.after[first], "phase {first}");
+    }
+}
+
+async fn wait_for(marker: &FilePath) {
+    for _ in 0..2_000 {
+        if marker.exists() {
+            // The process stops itself right after.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no process came to {}", marker.display());
+}

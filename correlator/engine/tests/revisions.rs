@@ -1,0 +1,119 @@
+//! What is said of a window between provisional and final, and of rows that come after that.
+
+mod scene;
+
+use engine::backfill::{Begin, backfill};
+use join::SECOND;
+use scene::{Scene, T0};
+use tables::{Ambiguous, DataQuality, Hop, Path};
+
+/// Two requests, and a call of the first window that no request is seen to have caused.
+async fn with_an_orphan() -> Scene {
+    let mut scene = Scene::new().await;
+    scene.request(3).await;
+    scene.request(14).await;
+    scene.call(5).await;
+    scene.covered_to(26).await;
+    scene.run_until("P", 2).await;
+    scene
+}
+
+/// (window after the start, stage, revision, finality) of each path, sorted.
+async fn paths(scene: &Scene) -> Vec<(i64, String, i32, String)> {
+    let rows = scene.rows::<Path>().await;
+    let mut paths: Vec<_> = rows
+        .into_iter()
+        .map(|path| ((path.win - T0) / 10, path.stage, path.revision, path.finality))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn path(window: i64, stage: &str, revision: i32, finality: &str) -> (i64, String, i32, String) {
+    (window, stage.to_owned(), revision, finality.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_that_comes_late_is_added_and_what_was_undecided_is_withdrawn() {
+    let mut scene = with_an_orphan().await;
+    scene.request(5).await;
+    scene.covered_to(41).await;
+    scene.run_until("R", 4).await;
+    let before = [path(0, "P", 0, "provisional"), path(1, "P", 0, "provisional")];
+    let added = path(0, "R", 1, "provisional");
+    assert_eq!(paths(&scene).await, [before[0].clone(), added, before[1].clone()]);
+    let hops = scene.rows::<Hop>().await;
+    assert_eq!(hops.iter().filter(|hop| hop.revision == 1).count(), 1);
+    let ambiguous = scene.rows::<Ambiguous>().await;
+    let orphans: Vec<_> =
+        ambiguous.iter().filter(|row| row.path_id.is_none()).map(|row| &row.finality).collect();
+    assert_eq!(orphans, ["provisional", "withdrawn"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn path_that_merges_into_another_is_withdrawn_and_final_rows_replace_all() {
+    let mut scene = with_an_orphan().await;
+    scene.client_of_request(3).await;
+    scene.covered_to(41).await;
+    scene.run_until("R", 4).await;
+    let revised = paths(&scene).await;
+    assert!(revised.contains(&path(0, "R", 1, "withdrawn")), "{revised:?}");
+    let gone: Vec<_> =
+        scene.rows::<Hop>().await.into_iter().filter(|h| h.finality == "withdrawn").collect();
+    assert_eq!(gone.len(), 1);
+    scene.covered_to(75).await;
+    scene.run_until("F", 3).await;
+    assert!(paths(&scene).await.iter().all(|(_, stage, ..)| stage == "F"));
+    assert!(scene.rows::<Hop>().await.iter().all(|hop| hop.finality == "final"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn window_that_comes_out_the_same_is_not_written_again() {
+    let mut scene = with_an_orphan().await;
+    let versions = scene.versions("ambiguous");
+    // It touches the first two windows and changes nothing in them.
+    scene.failure(9).await;
+    scene.request(24).await;
+    scene.covered_to(41).await;
+    scene.run_until("P", 3).await;
+    let stages: Vec<_> = paths(&scene).await.into_iter().map(|(_, stage, ..)| stage).collect();
+    assert_eq!(stages, ["P", "P", "P"]);
+    assert_eq!(scene.versions("ambiguous"), versions);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_after_final_are_told_once_and_a_backfill_takes_them_up() {
+    let mut scene = with_an_orphan().await;
+    scene.covered_to(75).await;
+    scene.run_until("F", 3).await;
+    assert_eq!(scene.rows::<DataQuality>().await, []);
+    scene.request(4).await;
+    scene.request(41).await;
+    for _ in 0..2 {
+        // A restart tells nothing twice.
+        scene.run_until("late", 1).await;
+        let told: Vec<_> = scene
+            .rows::<DataQuality>()
+            .await
+            .into_iter()
+            .map(|row| (row.win - T0, row.check, row.subject, row.count))
+            .collect();
+        let of = |table: &str| (0, "too_late".to_owned(), table.to_owned(), 1);
+        assert_eq!(told, [of("raw_access_log"), of("raw_exchange")]);
+    }
+    let named = async |scene: &Scene| {
+        let rows = scene.rows::<Ambiguous>().await;
+        rows.iter().filter(|row| row.reason == "FAIL_TOO_LATE").count()
+    };
+    assert_eq!(named(&scene).await, 2);
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let range = T0 * SECOND..(T0 + 30) * SECOND;
+    let fill = async || {
+        backfill(&scene.config(), range.clone(), Begin::Anew, &stopped, |_| {}).await.unwrap()
+    };
+    assert_eq!(fill().await.generation, Some(1));
+    assert_eq!(named(&scene).await, 0);
+    assert_eq!(paths(&scene).await.len(), 3);
+    let again = fill().await;
+    assert_eq!((again.changed, again.commits, again.generation), (0, 0, None));
+}
