@@ -11,17 +11,21 @@ AT_SERVER = "(segment LIKE 'caller of %' OR segment LIKE 'log line of %')"
 """Rows of these segments are about a server's exchange; all others about a client's."""
 
 
+NEAREST_END = "min_by(l.id, abs(u.end_ns - l.end_ns))"
+"""Of exchanges that began in the same nanosecond, the one that ended as told."""
+
+
 def load(connection: duckdb.DuckDBPyConnection) -> None:
     """Tables `doubt`, one row of `ambiguous` with the leg that it is about, and `candidate`."""
     connection.execute(
         f"""CREATE TABLE doubt AS
         WITH about AS (
-            SELECT u.row, min(l.id) AS leg FROM undecided u JOIN leg l
-                ON l.client_start_ns = u.start_ns AND l.client_end_ns = u.end_ns
+            SELECT u.row, {NEAREST_END} AS leg
+            FROM undecided u JOIN stamped_at_client l ON l.start_ns = u.start_ns
             WHERE NOT {AT_SERVER} GROUP BY u.row
             UNION ALL
-            SELECT u.row, min(l.id) AS leg FROM undecided u JOIN leg l
-                ON l.server_start_ns = u.start_ns AND l.server_end_ns = u.end_ns
+            SELECT u.row, {NEAREST_END} AS leg
+            FROM undecided u JOIN stamped_at_server l ON l.start_ns = u.start_ns
             WHERE {AT_SERVER} GROUP BY u.row
         )
         SELECT u.*, a.leg, coalesce(l.request, p.request) AS request,

@@ -54,22 +54,13 @@ def load(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def identify(connection: duckdb.DuckDBPyConnection) -> None:
-    """Table `identified`: hop and leg. Stamps are equal to the nanosecond; around a step of a
-    node's clock either of two may have been written."""
+    """Table `identified`: hop and leg. Stamps are equal to the nanosecond."""
     connection.execute(
         """CREATE TABLE at_client AS
-        SELECT hash(client, start_ns) AS key, min(id) AS leg FROM (
-            SELECT id, client, client_start_ns AS start_ns FROM leg
-            UNION ALL
-            SELECT id, client, client_start_alt_ns FROM leg
-        ) WHERE start_ns IS NOT NULL GROUP BY key;
+        SELECT hash(socket, start_ns) AS key, min(id) AS leg FROM stamped_at_client GROUP BY key;
 
         CREATE TABLE at_server AS
-        SELECT hash(server, start_ns) AS key, min(id) AS leg FROM (
-            SELECT id, server, server_start_ns AS start_ns FROM leg
-            UNION ALL
-            SELECT id, server, server_start_alt_ns FROM leg
-        ) WHERE start_ns IS NOT NULL GROUP BY key;
+        SELECT hash(socket, start_ns) AS key, min(id) AS leg FROM stamped_at_server GROUP BY key;
 
         CREATE TABLE identified AS
         SELECT hop, leg FROM hop JOIN at_client ON key = hash(said_client, start_ns)

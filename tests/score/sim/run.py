@@ -108,7 +108,8 @@ def one_run(setting: Setting, requests: int, seed: int, keep: bool) -> dict:
 def simulate(setting: Setting, requests: int, seed: int, out: Path) -> None:
     command = [
         binary("throughline-sim"), "write", "--out", str(out), "--seed", str(seed),
-        "--rate", str(setting.rate), "--seconds", str(requests / setting.rate),
+        "--rate", str(setting.rate), "--compress", str(setting.compress),
+        "--seconds", str(requests / setting.rate / setting.compress),
         "--lateness", f"{LATENESS_S}s", "--tail", f"{TAIL_S}s", *setting.dials.split(),
     ]  # fmt: skip
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

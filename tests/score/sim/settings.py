@@ -19,6 +19,8 @@ class Setting:
     """Flags of the simulator; its own help says what they mean."""
     correlator: str = ""
     """Flags of the correlator, where a deployment would have to set them."""
+    compress: int = 1
+    """Gaps between requests are divided by this, so that so many more come in a second."""
     runs: int = 1
     """With as many seeds, one after the other, so that no run needs more than some GB of disk."""
 
@@ -50,7 +52,7 @@ SETTINGS = (
     ),
     Setting(
         "statistical-shop", STATISTICAL, 50_000, 100,
-        f"{SHOP} --threads free --ids-stripped 0.7 --exchanges-off 0.25 --skew 20ms",
+        f"{SHOP} --threads free --ids-stripped 0.7 --nodes 8 --exchanges-off 0.25 --skew 20ms",
     ),
     Setting("drift", EXACT, 20_000, 100, f"{SHOP} --drift 50 --skew 100ms", SKEWED),
     Setting("clock-step", EXACT, 20_000, 100, f"{SHOP} --clock-steps 2 --step 400ms", SKEWED),
@@ -63,7 +65,7 @@ SETTINGS = (
         "ids-reused", EXACT, 20_000, 100,
         f"{SHOP} --request-ids-reused 0.1 --trace-ids-reused 0.05",
     ),
-    Setting("compressed", EXACT, 20_000, 100, f"{SHOP} --compress 10"),
+    Setting("compressed", EXACT, 20_000, 100, SHOP, compress=10),
     Setting("streams", EXACT, 20_000, 100, f"{SHOP} --protocol http2 --stream-ids 0.5"),
     Setting("too-late", EXACT, 20_000, 100, f"{SHOP} --late 0.1 --delay 5m"),
     Setting(

@@ -4,7 +4,8 @@ A request has *full coverage* when all that its sockets and proxies tell was rec
 *full evidence* when the same is true of its spans.
 
 Beside true times a leg has the times that the observers stamped with clocks of their own, for these
-are what identifies a row of the product. An end that was not recorded has its stamps all the same.
+are what identifies a row of the product. An end that was not recorded has its stamps all the same,
+and around a step of a node's clock either of two.
 
 Texts that are only compared are kept as hashes of 64 bits on both sides: one false match is to be
 expected in some thousand billion billion comparisons, and a million requests fit into memory.
@@ -76,7 +77,21 @@ def load(connection: duckdb.DuckDBPyConnection, truth: Path) -> None:
                 false) AS ids_seen,
             CASE l.missing {reason} END AS missing
         FROM numbered l LEFT JOIN (SELECT id, request, leg, server_span FROM numbered) p
-            ON p.request = l.request AND p.leg = l.parent_leg"""
+            ON p.request = l.request AND p.leg = l.parent_leg;
+
+        CREATE VIEW stamped_at_client AS
+        SELECT id, client AS socket, client_start_ns AS start_ns, client_end_ns AS end_ns
+        FROM leg WHERE client_start_ns IS NOT NULL
+        UNION ALL
+        SELECT id, client, client_start_alt_ns, client_end_ns
+        FROM leg WHERE client_start_alt_ns IS NOT NULL;
+
+        CREATE VIEW stamped_at_server AS
+        SELECT id, server AS socket, server_start_ns AS start_ns, server_end_ns AS end_ns
+        FROM leg WHERE server_start_ns IS NOT NULL
+        UNION ALL
+        SELECT id, server, server_start_alt_ns, server_end_ns
+        FROM leg WHERE server_start_alt_ns IS NOT NULL"""
     )
 
 
