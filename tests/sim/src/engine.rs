@@ -57,6 +57,8 @@ enum What {
     Drop(VisitId),
     /// A server writes its answer.
     Answer(VisitId),
+    /// It has written it all.
+    Leave(VisitId),
     /// A client reads the answer, or that there is none.
     Finish(VisitId),
     /// A connection may be idle, or due for another row; the number tells an older life apart.
@@ -209,6 +211,7 @@ impl Simulation {
             What::Receive(visit) => self.receive(visit),
             What::Drop(visit) => self.drop_request(visit),
             What::Answer(visit) => self.answer(visit),
+            What::Leave(visit) => self.leave(visit),
             What::Finish(visit) => self.finish(visit),
             What::Deliver(due) => {
                 for (at_ns, due) in self.delivery.due(due, self.now_ns) {

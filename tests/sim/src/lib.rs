@@ -30,3 +30,6 @@ pub use engine::{SetUpError, Simulation};
 pub use names::Names;
 pub use network::Client;
 pub use observation::Batch;
+
+#[cfg(test)]
+mod tests;

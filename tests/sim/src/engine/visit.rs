@@ -336,11 +336,11 @@ impl Simulation {
         if self.is_proxy(self.visits.get(id).service) {
             self.tell_line(id);
         }
-        self.leave(id);
+        self.at(self.now_ns + pieces_ns, What::Leave(id));
     }
 
     /// The server is done; the client hears of it.
-    fn leave(&mut self, id: VisitId) {
+    pub(super) fn leave(&mut self, id: VisitId) {
         let visit = self.visits.get(id);
         let (client, server, serving, written_ns) =
             (visit.client, visit.server, visit.serving, visit.written_ns);
