@@ -15,12 +15,14 @@ def counts(connection: duckdb.DuckDBPyConnection) -> dict:
         connection,
         """WITH said AS (
             SELECT t.request, string_split(m.segment, ': ')[-1] AS reason
-            FROM (SELECT path, unnest(missing) AS segment FROM path) m
+            FROM (SELECT path, unnest(missing || reasons) AS segment FROM path) m
             JOIN told_path t USING (path)
             UNION
             SELECT request, reason FROM doubt
         ), was AS (
             SELECT DISTINCT request, missing AS reason FROM leg WHERE missing IS NOT NULL
+            UNION ALL
+            SELECT request, 'MISSING_SAMPLED_OUT' FROM request WHERE is_sampled_out
         ), pair AS (
             SELECT reason, said.request IS NOT NULL AS is_said, was.request IS NOT NULL AS is_so
             FROM (SELECT * FROM said WHERE reason LIKE 'MISSING_%' AND request IS NOT NULL) said

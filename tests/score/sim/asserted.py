@@ -19,6 +19,7 @@ PATH = STAGED | {
     "hop_count": "INTEGER",
     "verdict": "VARCHAR",
     "missing": "VARCHAR[]",
+    "reasons": "VARCHAR[]",
     "conf_min": "DOUBLE",
 }
 HOP = STAGED | {

@@ -45,11 +45,12 @@ def load(connection: duckdb.DuckDBPyConnection, truth: Path) -> None:
     connection.execute(
         f"""CREATE TABLE request AS
         SELECT r.request, r.request_id, r.full_coverage,
-            r.full_coverage AND l.spans_seen AS full_evidence
+            r.full_coverage AND l.spans_seen AS full_evidence, l.is_sampled_out
         FROM read_parquet('{truth / "requests.parquet"}') r
         JOIN (
             SELECT request, bool_and(client_span IN {THERE} AND server_span IN {THERE})
-                AS spans_seen
+                AS spans_seen,
+                bool_or(client_span = 'sampled' OR server_span = 'sampled') AS is_sampled_out
             FROM read_parquet('{truth / "legs.parquet"}') GROUP BY request
         ) l USING (request);
 

@@ -92,7 +92,8 @@ def told(legs: list[dict]) -> Run:
         )
         run.hops += [hop_of(row) for row in of_request]
         run.paths.append(
-            {"path_id": f"p{number}", "verdict": "complete", "missing": [], "conf_min": 0.999,
+            {"path_id": f"p{number}", "verdict": "complete", "missing": [], "reasons": [],
+             "conf_min": 0.999,
              "hop_count": len(of_request), "start_ns": of_request[0]["server_start_ns"]}
         )  # fmt: skip
     return run

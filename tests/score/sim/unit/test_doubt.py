@@ -94,6 +94,8 @@ class Doubt(unittest.TestCase):
         row = undecided(run, 1, [], segment="cause of a call by frontend-2",
                         reason="MISSING_NO_COVERAGE", path_id=None)  # fmt: skip
         run.ambiguous = [row]
+        run.legs[0]["server_span"] = "sampled"
+        run.path(0)["reasons"] = ["MISSING_SAMPLED_OUT", "HAIRPIN"]
         found = scored(run)["missing"]
         self.assertEqual(
             found["MISSING_LOST_EVENTS"], {"said": 1, "so": 2, "precision": 1, "recall": 0.5}
@@ -102,6 +104,8 @@ class Doubt(unittest.TestCase):
             found["MISSING_LATE"], {"said": 1, "so": 0, "precision": 0, "recall": None}
         )
         self.assertEqual(found["MISSING_NO_COVERAGE"]["recall"], 1)
+        self.assertEqual(found["MISSING_SAMPLED_OUT"]["precision"], 1)
+        self.assertEqual(len(found), 4)
 
 
 class Calibration(unittest.TestCase):
