@@ -132,11 +132,12 @@ pub fn read_with_upkeep(flags: &Flags, upkeep: &UpkeepFlags) -> Result<(Config, 
 fn check(found: &BTreeMap<String, Value>) -> Result<(Config, Upkeep), Mistakes> {
     let mut reader = Reader { found, mistakes: Vec::new() };
     let settings = reader.settings();
+    let tables = reader.text("tables").unwrap_or_else(|| reader.missing("tables"));
     let config = Config {
-        tables: reader.text("tables").unwrap_or_else(|| reader.missing("tables")),
         job: reader.text("job").unwrap_or_else(|| "live".to_owned()),
         settings,
         poll: Duration::from_nanos(reader.positive("poll", join::SECOND).unsigned_abs()),
+        ..Config::new(tables)
     };
     let upkeep = reader.upkeep();
     for key in found.keys().filter(|key| !KEYS.contains(&key.as_str())) {

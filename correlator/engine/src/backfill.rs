@@ -21,9 +21,6 @@ mod difference;
 
 pub use difference::{Change, differences};
 
-/// Adjacent windows computed at once: the guard band is paid once for five minutes.
-const WINDOWS_PER_RUN: i64 = 30;
-
 /// Where a backfill begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
@@ -138,6 +135,7 @@ struct Past {
     input: Input,
     windows: Range<i64>,
     window_ns: i64,
+    windows_per_run: u32,
     skipped: u64,
 }
 
@@ -177,7 +175,14 @@ impl Past {
             windows.start = windows.start.max(first_ns);
         }
         windows.start = windows.start.min(windows.end);
-        Ok(Self { store, input, windows, window_ns: settings.window_ns, skipped })
+        Ok(Self {
+            store,
+            input,
+            windows,
+            window_ns: settings.window_ns,
+            windows_per_run: config.windows_per_run,
+            skipped,
+        })
     }
 
     /// Leaves out the windows before this one, and counts them.
@@ -192,7 +197,8 @@ impl Past {
     }
 
     fn runs(&self) -> impl Iterator<Item = Range<i64>> + use<> {
-        let (windows, longest_ns) = (self.windows.clone(), WINDOWS_PER_RUN * self.window_ns);
+        let (windows, longest_ns) =
+            (self.windows.clone(), i64::from(self.windows_per_run.max(1)) * self.window_ns);
         (windows.start..windows.end)
             .step_by(usize::try_from(longest_ns).unwrap_or(usize::MAX))
             .map(move |start| start..(start + longest_ns).min(windows.end))

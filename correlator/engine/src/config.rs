@@ -11,7 +11,13 @@ pub struct Config {
     pub settings: join::Settings,
     /// How often the raw tables are looked at.
     pub poll: Duration,
+    /// Adjacent windows that a backfill computes at once: the guard band is paid once for them, and
+    /// their rows are in memory together.
+    pub windows_per_run: u32,
 }
+
+/// Five minutes of windows of the default length.
+const WINDOWS_PER_RUN: u32 = 30;
 
 impl Config {
     /// The default settings over these tables.
@@ -21,6 +27,7 @@ impl Config {
             job: "live".to_owned(),
             settings: join::Settings::default(),
             poll: Duration::from_secs(1),
+            windows_per_run: WINDOWS_PER_RUN,
         }
     }
 }
