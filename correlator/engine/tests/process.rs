@@ -8,7 +8,7 @@ mod scene;
 use std::path::{Path as FilePath, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::Config;
 use engine::backfill::{Begin, backfill};
@@ -174,49 +174,86 @@ async fn process_killed_at_any_step_of_a_commit_and_restarted_leaves_equal_table
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A process that went to sleep between its look at a table and its commit.
+struct Frozen {
+    process: Child,
+    since: Instant,
+}
+
+impl Frozen {
+    async fn at(scene: &Scene, work: Work, table: &'static str) -> Self {
+        let point = failpoint::Point { work, step: Step::Decided(table) }.to_string();
+        let marker = scene.folder.path().join("marker");
+        let process = spawn(&scene.config(), phase_of(work), At::Freeze(&point, &marker));
+        wait_for(&marker).await;
+        Self { process, since: Instant::now() }
+    }
+
+    /// Wakes it once it has slept for long enough, and waits for its end.
+    async fn thaw(mut self) -> bool {
+        tokio::time::sleep(FROZEN.saturating_sub(self.since.elapsed())).await;
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-CONT", &id]).status().unwrap().success());
+        self.process.wait().unwrap().success()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn process_frozen_between_look_and_commit_disturbs_nothing_that_others_did_meanwhile() {
+async fn process_frozen_before_its_commit_disturbs_nothing_that_another_did_meanwhile() {
     let undisturbed = Undisturbed::run().await;
     let mut wrong = Vec::new();
-    // The other process does the same phase, or finds so much that it makes windows final at once.
-    for (work_of, table, next) in [
-        (Work::Provisional, "hop", 0),
-        (Work::Provisional, "path", 0),
-        (Work::Provisional, "hop", 2),
-        (Work::Provisional, "path", 2),
-        (Work::Revised, "hop", 1),
-        (Work::Revised, "path", 1),
-        (Work::Revised, "hop", 2),
-        (Work::Revised, "ambiguous", 2),
-        (Work::Final, "hop", 2),
-        (Work::Final, "ambiguous", 2),
-        (Work::Final, "path", 2),
-        (Work::Late, "ambiguous", 3),
+    for (sleeps_in, table) in [
+        (Work::Provisional, "hop"),
+        (Work::Provisional, "path"),
+        (Work::Revised, "hop"),
+        (Work::Revised, "path"),
+        (Work::Final, "hop"),
+        (Work::Final, "ambiguous"),
+        (Work::Final, "path"),
+        (Work::Late, "ambiguous"),
     ] {
-        let name = failpoint::Point { work: work_of, step: Step::Decided(table) }.to_string();
-        let first = phase_of(work_of);
+        let first = phase_of(sleeps_in);
         let mut scene = undisturbed.before[first].copy().await;
-        let marker = scene.folder.path().join("marker");
-        let mut frozen = spawn(&scene.config(), first, At::Freeze(&name, &marker));
-        wait_for(&marker).await;
-        let frozen_at = std::time::Instant::now();
-        // Another process does this phase and all that follow, while the first one sleeps.
-        for phase in first..PHASES.len() {
-            if phase > first {
-                raw_rows(&mut scene, phase).await;
-            }
-            if phase >= next {
-                work(&scene.config(), phase).await;
-            }
+        let frozen = Frozen::at(&scene, sleeps_in, table).await;
+        // Another process does this phase and all that follow.
+        work(&scene.config(), first).await;
+        for phase in first + 1..PHASES.len() {
+            raw_rows(&mut scene, phase).await;
+            work(&scene.config(), phase).await;
         }
-        tokio::time::sleep(FROZEN.saturating_sub(frozen_at.elapsed())).await;
-        let id = frozen.id().to_string();
-        assert!(Command::new("kill").args(["-CONT", &id]).status().unwrap().success());
-        if !frozen.wait().unwrap().success() {
-            wrong.push(format!("{name}, {next}: the process that slept failed"));
+        let is_well = frozen.thaw().await;
+        if !is_well || derived(&scene).await != *undisturbed.after.last().unwrap() {
+            wrong.push(format!("{sleeps_in:?} {table}, ended well: {is_well}"));
         }
-        if derived(&scene).await != *undisturbed.after.last().unwrap() {
-            wrong.push(format!("{name}, {next}: other tables"));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn process_frozen_before_its_commit_adds_nothing_to_windows_that_became_final_meanwhile() {
+    let undisturbed = Undisturbed::run().await;
+    let mut wrong = Vec::new();
+    for (sleeps_in, table) in [
+        (Work::Provisional, "hop"),
+        (Work::Provisional, "ambiguous"),
+        (Work::Provisional, "path"),
+        (Work::Revised, "hop"),
+        (Work::Revised, "ambiguous"),
+        (Work::Revised, "path"),
+    ] {
+        let mut scene = undisturbed.before[phase_of(sleeps_in)].copy().await;
+        let frozen = Frozen::at(&scene, sleeps_in, table).await;
+        // Another process finds so much that it makes windows final at once, and dies of that: it
+        // never said a word about the stage that the first one is in.
+        for phase in phase_of(sleeps_in) + 1..=phase_of(Work::Final) {
+            raw_rows(&mut scene, phase).await;
+        }
+        let point = At::Abort("Final path committed");
+        let status = spawn(&scene.config(), phase_of(Work::Final), point).wait().unwrap();
+        assert!(!status.success());
+        let is_well = frozen.thaw().await;
+        if !is_well || derived(&scene).await != undisturbed.after[phase_of(Work::Final)] {
+            wrong.push(format!("{sleeps_in:?} {table}, ended well: {is_well}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
