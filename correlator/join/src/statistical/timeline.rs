@@ -30,6 +30,8 @@ pub(super) struct Timelines {
     pub(super) calls: Vec<Span>,
     /// The request that a call is the other end of, where a pod calls itself.
     pub(super) served_as: Vec<Option<u32>>,
+    /// The request that a call is known to belong to.
+    pub(super) caused_by: Vec<Option<u32>>,
     /// Orders requests by what was seen of them.
     pub(super) order: Vec<(i64, i64, u32, u64)>,
     /// Events of each place, in order.
@@ -70,6 +72,7 @@ impl Timelines {
             operations: kinds(&requests),
             destinations: kinds(&calls),
             served_as: workload.calls.iter().map(|c| c.served_as).collect(),
+            caused_by: workload.calls.iter().map(|c| c.caused_by).collect(),
             requests,
             calls,
             length,

@@ -147,8 +147,10 @@ impl Walker<'_> {
         let alone = self.model.heat * self.model.alone(span.kind);
         self.fit_of.resize(self.fit_of.len().max(self.chains.len()), 0);
         let mut best = f64::NEG_INFINITY;
+        let known = self.timelines.caused_by[call as usize];
+        let known = known.map(|request| self.open.iter().position(|r| *r == request));
         for from in 0..self.hypotheses.len() {
-            self.ways_of(from, call, alone, &mut best);
+            self.ways_of(from, call, alone, known, &mut best);
         }
         self.keep_likeliest();
         self.lattice.begin(StepOf::Call(call));
@@ -171,8 +173,15 @@ impl Walker<'_> {
     }
 
     /// All ways in which a hypothesis can explain a call that are worth keeping so far. `best` is the
-    /// highest rank yet.
-    fn ways_of(&mut self, from: usize, call: u32, alone: f64, best: &mut f64) {
+    /// highest rank yet. Where the cause is known, `known` is its slot, or none if it is not open.
+    fn ways_of(
+        &mut self,
+        from: usize,
+        call: u32,
+        alone: f64,
+        known: Option<Option<usize>>,
+        best: &mut f64,
+    ) {
         let weight = self.hypotheses[from].weight;
         let at = self.timelines.calls[call as usize].start;
         self.fits_here.clear();
@@ -189,12 +198,17 @@ impl Walker<'_> {
                 }
             }
         }
-        let rank = weight + alone + idle;
-        *best = best.max(rank);
-        let (forward, from) = (weight + alone, from as u32);
-        let way = Way { forward, rank, log: alone, from, by: None, turn: Turn::Alone };
-        self.ways.push(way);
+        let from = from as u32;
+        if matches!(known, None | Some(None)) {
+            let (forward, rank) = (weight + alone, weight + alone + idle);
+            *best = best.max(rank);
+            let way = Way { forward, rank, log: alone, from, by: None, turn: Turn::Alone };
+            self.ways.push(way);
+        }
         for slot in 0..self.open.len() {
+            if known.is_some_and(|known| known != Some(slot)) {
+                continue;
+            }
             let index = self.fits_here[slot];
             let fit = &self.fits[index as usize];
             let own_idle = fit.idle.map_or(0.0, |(_, log)| log);
