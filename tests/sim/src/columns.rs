@@ -25,6 +25,7 @@ pub enum Table {
     Exchange,
     Connection,
     NatBinding,
+    Failure,
     Span,
     AccessLog,
     Heartbeat,
@@ -33,10 +34,11 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Exchange,
         Self::Connection,
         Self::NatBinding,
+        Self::Failure,
         Self::Span,
         Self::AccessLog,
         Self::Heartbeat,
@@ -49,6 +51,7 @@ impl Table {
             Self::Exchange => tables::spec::<tables::Exchange>(),
             Self::Connection => tables::spec::<tables::Connection>(),
             Self::NatBinding => tables::spec::<tables::NatBinding>(),
+            Self::Failure => tables::spec::<tables::Failure>(),
             Self::Span => tables::spec::<tables::Span>(),
             Self::AccessLog => tables::spec::<tables::AccessLog>(),
             Self::Heartbeat => tables::spec::<tables::Heartbeat>(),
@@ -165,6 +168,7 @@ struct Hour {
     exchanges: agent::Exchanges,
     connections: agent::Connections,
     nat_bindings: agent::NatBindings,
+    failures: agent::Failures,
     heartbeats: agent::Heartbeats,
     capabilities: agent::Capabilities,
     spans: proxy::Spans,
@@ -211,6 +215,7 @@ impl Columns {
                 Seen::Exchange(e) => builders.exchanges.push(e, row, &common, hour),
                 Seen::Connection(c) => builders.connections.push(c, row, &common, hour),
                 Seen::NatBinding(n) => builders.nat_bindings.push(n, row, &common, hour),
+                Seen::Failure(f) => builders.failures.push(f, row, &common, hour),
                 Seen::Span(s) => builders.spans.push(s, row, &common, hour),
                 Seen::AccessLog(l) => builders.access_logs.push(l, row, &common, hour),
                 Seen::Heartbeat(h) => builders.heartbeats.push(h, row, &common, hour),
@@ -237,6 +242,7 @@ impl Columns {
                 Exchange: exchanges,
                 Connection: connections,
                 NatBinding: nat_bindings,
+                Failure: failures,
                 Span: spans,
                 AccessLog: access_logs,
                 Heartbeat: heartbeats,
@@ -255,6 +261,7 @@ pub struct Rows {
     pub exchanges: Vec<tables::Exchange>,
     pub connections: Vec<tables::Connection>,
     pub nat_bindings: Vec<tables::NatBinding>,
+    pub failures: Vec<tables::Failure>,
     pub spans: Vec<tables::Span>,
     pub access_logs: Vec<tables::AccessLog>,
     pub heartbeats: Vec<tables::Heartbeat>,
@@ -272,6 +279,7 @@ impl Rows {
                 Table::Exchange => rows.exchanges.extend(tables::from_batch(batch)?),
                 Table::Connection => rows.connections.extend(tables::from_batch(batch)?),
                 Table::NatBinding => rows.nat_bindings.extend(tables::from_batch(batch)?),
+                Table::Failure => rows.failures.extend(tables::from_batch(batch)?),
                 Table::Span => rows.spans.extend(tables::from_batch(batch)?),
                 Table::AccessLog => rows.access_logs.extend(tables::from_batch(batch)?),
                 Table::Heartbeat => rows.heartbeats.extend(tables::from_batch(batch)?),

@@ -125,8 +125,8 @@ pub struct Dials {
     #[arg(long, default_value_t = 0.0)]
     pub errors: f64,
 
-    /// Part of the agents' records lost, counted in their heartbeats: 0 to 0.2
-    #[arg(long, default_value_t = 0.0)]
+    /// Part of the agents' records lost, counted in their heartbeats: 0 to 0.2 [peak: 0.001]
+    #[arg(long, default_value_if("shape", "peak", "0.001"), default_value_t = 0.0)]
     pub loss_agents: f64,
     /// Part of the spans lost
     #[arg(long, default_value_t = 0.0)]
@@ -137,8 +137,8 @@ pub struct Dials {
     /// Part of the rows that come a second time, by another collector
     #[arg(long, default_value_t = 0.0)]
     pub duplicates: f64,
-    /// Part of the rows that arrive late, by up to --delay
-    #[arg(long, default_value_t = 0.0)]
+    /// Part of the rows that arrive late, by up to --delay [peak: 0.001]
+    #[arg(long, default_value_if("shape", "peak", "0.001"), default_value_t = 0.0)]
     pub late: f64,
     /// Longest delay of a late row, up to 20m
     #[arg(long, default_value = "20s", value_parser = duration)]

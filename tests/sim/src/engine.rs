@@ -8,6 +8,7 @@ mod agent;
 mod churn;
 mod leg;
 mod request;
+mod socket;
 mod visit;
 mod watch;
 

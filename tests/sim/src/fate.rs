@@ -62,6 +62,7 @@ pub enum What {
     NatBinding,
     ClientConnection,
     ServerConnection,
+    Failure,
     ServerSpan,
     ClientSpan,
     AccessLog,

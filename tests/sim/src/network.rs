@@ -247,6 +247,13 @@ impl Network {
         connection
     }
 
+    /// A port for a connection that never comes about.
+    pub(crate) fn passing_port(&mut self, client: PodId) -> u16 {
+        let port = self.client_port(Client::Pod(client));
+        self.ports.remove(&(Client::Pod(client), port));
+        port
+    }
+
     fn client_port(&mut self, client: Client) -> u16 {
         let seed = self.seed;
         let width = EPHEMERAL.end - EPHEMERAL.start;

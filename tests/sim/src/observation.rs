@@ -48,6 +48,7 @@ pub enum Seen {
     Exchange(Exchange),
     Connection(Connection),
     NatBinding(NatBinding),
+    Failure(Failure),
     Span(Span),
     AccessLog(Box<AccessLog>),
     Heartbeat(Heartbeat),
@@ -130,6 +131,16 @@ pub struct NatBinding {
     pub last_seen_ns: i64,
     /// Known from a dump, not from a packet.
     pub is_dump: bool,
+}
+
+/// A connection that was refused, as the kernel of one end saw it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    pub pod: PodId,
+    /// `refused` or `reset_sent`.
+    pub kind: &'static str,
+    pub local: End,
+    pub remote: End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -87,7 +87,8 @@ fn the_same_seed_gives_the_same_rows_and_truth_and_another_one_others() {
 
 #[test]
 fn columns_are_those_that_the_tables_crate_makes_of_the_same_rows() {
-    let run = run(Dials { loss_agents: 0.02, failing: 0.05, agents_down: 1, ..dials() });
+    let run =
+        run(Dials { loss_agents: 0.02, failing: 0.05, refused: 0.1, agents_down: 1, ..dials() });
     let envoy = crate::tests::run(Dials { ingress: crate::dials::Ingress::Envoy, ..dials() });
     for (table, batch) in run.columns.iter().chain(&envoy.columns) {
         macro_rules! same {
@@ -100,6 +101,7 @@ fn columns_are_those_that_the_tables_crate_makes_of_the_same_rows() {
             Table::Exchange => same!(tables::Exchange),
             Table::Connection => same!(tables::Connection),
             Table::NatBinding => same!(tables::NatBinding),
+            Table::Failure => same!(tables::Failure),
             Table::Span => same!(tables::Span),
             Table::AccessLog => same!(tables::AccessLog),
             Table::Heartbeat => same!(tables::Heartbeat),

@@ -99,6 +99,9 @@ pub async fn write(dials: Dials, plan: &Plan) -> Result<Summary, WriteError> {
         names.follow(simulation.cluster());
         columns.take(&batch, &names);
     }
+    if let Some(due_ns) = commit_at_ns.filter(|_| plan.live) {
+        wait_until(due_ns).await;
+    }
     committer.commit(columns.finish(), &mut summary).await?;
     committer.settle(0).await?;
     account(&mut simulation, &mut truth, &names, plan, &mut summary)?;

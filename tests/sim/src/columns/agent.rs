@@ -6,7 +6,7 @@ use super::{Common, columns};
 use crate::cluster::Cluster;
 use crate::names;
 use crate::observation::{
-    Capability, Connection, EndedBy, Exchange, Heartbeat, NatBinding, Role, Row, State,
+    Capability, Connection, EndedBy, Exchange, Failure, Heartbeat, NatBinding, Role, Row, State,
 };
 use crate::text::{self, BUFFER};
 
@@ -172,6 +172,31 @@ impl NatBindings {
         self.last_seen_ns.append_value(n.last_seen_ns);
         self.evidence.append_value(if n.is_dump { "dump" } else { "xmit" });
         self.status.append_value(STATUS);
+    }
+}
+
+columns!(Failures {
+    netns_cookie: Int64Builder,
+    pod_uid: StringBuilder,
+    kind: StringBuilder,
+    local_ip: StringBuilder,
+    local_port: Int32Builder,
+    remote_ip: StringBuilder,
+    remote_port: Int32Builder,
+});
+
+impl Failures {
+    pub(super) fn push(&mut self, f: &Failure, row: &Row, common: &Common<'_>, hour: &str) {
+        let pod = common.names.pod(f.pod);
+        let mut buffer = BUFFER;
+        self.origin.push(common, row, hour);
+        self.netns_cookie.append_value(pod.netns_cookie);
+        self.pod_uid.append_value(&pod.uid);
+        self.kind.append_value(f.kind);
+        self.local_ip.append_value(text::ip(f.local, &mut buffer));
+        self.local_port.append_value(f.local.port.into());
+        self.remote_ip.append_value(text::ip(f.remote, &mut buffer));
+        self.remote_port.append_value(f.remote.port.into());
     }
 }
 

@@ -1,21 +1,14 @@
-//! The nodes' agents: exchanges, connections, translations, heartbeats and what they lost.
+//! The nodes' agents: exchanges, heartbeats, what they lost, and their other lives.
 
 use super::{Simulation, What};
-use crate::chance::{hash, unit};
-use crate::dials::{Protocol, SECOND};
+use crate::dials::SECOND;
 use crate::fate::{self, Fate, Word};
-use crate::network::{Client, Connection, ConnectionId, Target, Turn};
-use crate::observation::{
-    self, Capability, EndedBy, Heartbeat, NatBinding, NodeId, PodId, Role, Seen, Sender, ServiceId,
-    State,
-};
+use crate::network::{ConnectionId, Turn};
+use crate::observation::{Capability, EndedBy, Heartbeat, NodeId, Role, Seen, Sender, State};
 use crate::truth;
 
 /// Each so often an agent looks for turns that have been silent for as long.
 pub(super) const SWEEP_NS: i64 = 2 * SECOND;
-/// The connection table is dumped this often, which shows that a translation lives.
-const DUMP_NS: i64 = 30 * SECOND;
-const US: i64 = 1_000;
 
 /// What one agent has told and lost so far.
 #[derive(Clone, Debug)]
@@ -41,7 +34,13 @@ const FEATURES: [(&str, &str); 3] = [
 ];
 
 impl Simulation {
-    fn tell_by_agent(&mut self, node: NodeId, row: (i64, Seen), fate: Fate, true_ns: i64) {
+    pub(super) fn tell_by_agent(
+        &mut self,
+        node: NodeId,
+        row: (i64, Seen),
+        fate: Fate,
+        true_ns: i64,
+    ) {
         let watcher = &mut self.watchers[usize::from(node)];
         match fate.word {
             Word::Lost => watcher.lost.push(true_ns),
@@ -55,14 +54,14 @@ impl Simulation {
     }
 
     /// The wall clock stamp of a moment as a batch that is closed next tells it.
-    fn stamp(&self, node: NodeId, true_ns: i64) -> i64 {
+    pub(super) fn stamp(&self, node: NodeId, true_ns: i64) -> i64 {
         let life = self.watchers[usize::from(node)].life;
         let closed_ns = self.delivery.flush_ns(Sender::Agent(node, life), self.now_ns);
         self.clocks[usize::from(node)].under_epoch_of(true_ns, closed_ns)
     }
 
     /// Whether a connection that was opened then is older than the node's agent.
-    fn is_older_than_agent(&self, node: NodeId, opened_ns: i64) -> bool {
+    pub(super) fn is_older_than_agent(&self, node: NodeId, opened_ns: i64) -> bool {
         self.fates.agent(node).down.is_some_and(|(_, to)| opened_ns < to && to <= self.now_ns)
     }
 
@@ -111,169 +110,6 @@ impl Simulation {
             }
         }
         self.at(self.now_ns + SWEEP_NS, What::Sweep);
-    }
-
-    /// A pooled connection, or a new one; and when the first byte of the request can leave.
-    pub(super) fn connection_to(
-        &mut self,
-        client: Client,
-        target: Target,
-        server: PodId,
-        service: ServiceId,
-    ) -> (ConnectionId, i64) {
-        if let Some(id) = self.network.take(client, target) {
-            let ready_ns = self.network.connections.get(id).client_opened_ns;
-            return (id, self.now_ns.max(ready_ns + 10 * US));
-        }
-        let protocol = self.shape.services[usize::from(service)].protocol;
-        let entry = self.chance.below(self.cluster.nodes.len()) as NodeId;
-        let parties = (client, target, server);
-        let id = self.network.open(&self.cluster, &mut self.chance, parties, protocol, entry);
-        let round_trip_ns = 2 * US * self.chance.between(30, 250);
-        let c = self.network.connections.get_mut(id);
-        c.client_opened_ns = self.now_ns + round_trip_ns;
-        c.server_opened_ns = c.client_opened_ns + round_trip_ns / 2;
-        c.last_used_ns = c.client_opened_ns;
-        c.reported_ns = self.now_ns;
-        let draw = unit(hash(self.dials.seed, &[0x57e, c.cookie as u64]));
-        c.tells_streams = draw < self.dials.stream_ids;
-        let cookie = c.cookie;
-        self.tell_translation(id, self.now_ns + 5 * US);
-        self.tell_connection(id, State::Open, None);
-        self.look_later(id);
-        // A stream's first frame follows the preface of its connection.
-        let preface_ns = if protocol == Protocol::Http2 { 60 * US } else { 30 * US };
-        debug_assert!(cookie > 0);
-        (id, self.now_ns + round_trip_ns + preface_ns)
-    }
-
-    /// The first row of a translation.
-    fn tell_translation(&mut self, id: ConnectionId, first_ns: i64) {
-        let c = self.network.connections.get(id);
-        let Some(nat) = c.nat else { return };
-        let fate = self.fates.of_socket(fate::What::NatBinding, c.cookie, nat.node, first_ns);
-        let c = self.network.connections.get_mut(id);
-        if let Some(nat) = &mut c.nat {
-            nat.first_seen_ns = first_ns;
-            nat.fate = fate;
-        }
-        self.tell_binding(id, first_ns);
-    }
-
-    fn tell_binding(&mut self, id: ConnectionId, last_ns: i64) {
-        let c = self.network.connections.get(id);
-        let Some(nat) = c.nat else { return };
-        // A row that repeats another is lost or late with it, so that the truth of the binding is
-        // one; while the agent is down there is none.
-        if !self.fates.agent(nat.node).tells(last_ns, last_ns) {
-            return;
-        }
-        let last_seen_ns = self.stamp(nat.node, last_ns);
-        let binding = NatBinding {
-            node: nat.node,
-            original: c.original,
-            reply: c.reply,
-            first_seen_ns: self.stamp(nat.node, nat.first_seen_ns),
-            last_seen_ns,
-            is_dump: nat.is_dump,
-        };
-        self.tell_by_agent(nat.node, (last_seen_ns, Seen::NatBinding(binding)), nat.fate, last_ns);
-    }
-
-    /// A row of a connection at both of its ends.
-    fn tell_connection(&mut self, id: ConnectionId, state: State, cause: Option<&'static str>) {
-        let connection = self.network.connections.get(id).clone();
-        for role in [Role::Client, Role::Server] {
-            self.tell_end(&connection, role, state, cause);
-        }
-    }
-
-    fn tell_end(
-        &mut self,
-        connection: &Connection,
-        role: Role,
-        state: State,
-        cause: Option<&'static str>,
-    ) {
-        let (Some(pod), local, remote) = connection.side(role) else { return };
-        let node = self.cluster.pod(pod).node;
-        let opened_ns = connection.opened_ns(role);
-        let true_ns = if state == State::Open { opened_ns } else { self.now_ns };
-        let what = match role {
-            Role::Client => fate::What::ClientConnection,
-            Role::Server => fate::What::ServerConnection,
-        };
-        let cookie = connection.cookie_of(role);
-        let fate = self.fates.of_socket(what, cookie ^ state as i64, node, true_ns);
-        let (sent, received) = match role {
-            Role::Client => (connection.bytes_up, connection.bytes_down),
-            Role::Server => (connection.bytes_down, connection.bytes_up),
-        };
-        let is_known = !self.is_older_than_agent(node, opened_ns);
-        let is_open = state == State::Open;
-        let row = observation::Connection {
-            pod,
-            cookie,
-            role,
-            local,
-            remote,
-            state,
-            opened_ns: is_known.then(|| self.stamp(node, opened_ns)),
-            bytes_sent: if is_open { 0 } else { sent },
-            bytes_received: if is_open { 0 } else { received },
-            srtt_us: 60 + (connection.cookie & 0xff),
-            end_cause: cause,
-        };
-        let event_ns = self.stamp(node, true_ns);
-        self.tell_by_agent(node, (event_ns, Seen::Connection(row)), fate, true_ns);
-    }
-
-    fn look_later(&mut self, id: ConnectionId) {
-        let c = self.network.connections.get(id);
-        let idle_ns = (c.last_used_ns + self.dials.idle_timeout).max(self.now_ns + SECOND);
-        let at_ns = idle_ns.min(c.reported_ns + self.shape.active_timeout_ns);
-        let cookie = c.cookie;
-        self.at(at_ns, What::Look(id, cookie));
-    }
-
-    /// A connection is reported while it lives, and closed when nobody uses it.
-    pub(super) fn look(&mut self, id: ConnectionId, cookie: i64) {
-        let Some(c) = self.network.connections.find(id).filter(|c| c.cookie == cookie) else {
-            return;
-        };
-        let idle_since_ns = self.now_ns - c.last_used_ns;
-        if c.in_flight == 0 && (idle_since_ns >= self.dials.idle_timeout || c.is_retired) {
-            return self.close(id);
-        }
-        if self.now_ns - c.reported_ns >= self.shape.active_timeout_ns {
-            self.network.connections.get_mut(id).reported_ns = self.now_ns;
-            self.tell_connection(id, State::Active, None);
-            self.tell_binding_again(id);
-        }
-        self.look_later(id);
-    }
-
-    fn tell_binding_again(&mut self, id: ConnectionId) {
-        let first_ns = self.network.connections.get(id).nat.map_or(0, |nat| nat.first_seen_ns);
-        let dumped_ns = self.now_ns.div_euclid(DUMP_NS) * DUMP_NS;
-        if dumped_ns > first_ns {
-            self.tell_binding(id, dumped_ns);
-        }
-    }
-
-    /// Closes a connection at once, or when its last stream is done.
-    pub(super) fn close_when_unused(&mut self, id: ConnectionId) {
-        let c = self.network.connections.get_mut(id);
-        c.is_retired = true;
-        if c.in_flight == 0 {
-            self.close(id);
-        }
-    }
-
-    fn close(&mut self, id: ConnectionId) {
-        self.turn_ends(id, EndedBy::Close);
-        self.tell_connection(id, State::Closed, Some("fin"));
-        self.network.close(id);
     }
 
     pub(super) fn heartbeat(&mut self, node: NodeId) {

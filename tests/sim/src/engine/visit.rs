@@ -244,6 +244,9 @@ impl Simulation {
 
     /// Nothing was sent: the address refused the connection.
     fn refuse(&mut self, id: VisitId, server: Option<PodId>) {
+        if let (Some(server), Client::Pod(client)) = (server, self.visits.get(id).client) {
+            self.tell_refusal(client, server);
+        }
         let visit = self.visits.get_mut(id);
         visit.failure = Some("refused");
         visit.sent_ns = self.now_ns;

@@ -59,5 +59,8 @@ fn a_refused_try_has_no_exchange() {
     let sent = run.truth.legs.len() - refused;
     let edges = run.truth.requests.len();
     assert_eq!(run.rows.exchanges.len(), 2 * sent - edges);
+    let told =
+        run.rows.failures.iter().filter(|f| f.kind == "refused" && f.local_port == 8080).count();
+    assert_eq!(told, refused);
     assert!(clean.truth.legs.iter().all(|leg| leg.failure.is_none()));
 }
