@@ -32,6 +32,10 @@ impl Address {
         (self.0 >> 64 == TOKENS >> 64).then_some(self.0 as u64)
     }
 
+    pub(crate) fn v4(self) -> Option<[u8; 4]> {
+        (self.0 >> 32 == 0xffff).then(|| (self.0 as u32).to_be_bytes())
+    }
+
     pub(crate) fn is_some(self) -> bool {
         self != Self::NONE
     }

@@ -22,8 +22,13 @@ impl OddIds {
         id
     }
 
+    /// The text of an id that is no number.
+    pub(crate) fn text(&self, id: Id) -> Option<&str> {
+        self.0.get(&id).map(String::as_str)
+    }
+
     pub(crate) fn show(&self, id: Id) -> String {
-        self.0.get(&id).cloned().unwrap_or_else(|| format!("{id:032x}"))
+        self.text(id).map_or_else(|| format!("{id:032x}"), str::to_owned)
     }
 
     pub(crate) fn take(&mut self, other: Self) {

@@ -23,6 +23,7 @@ mod ownership;
 mod path;
 mod reason;
 mod relay;
+mod row_map;
 mod rows;
 mod run;
 mod sight;
@@ -42,6 +43,8 @@ pub mod watermark;
 pub mod window;
 
 use std::ops::Range;
+
+use arrow::array::RecordBatch;
 
 pub use columns::{ColumnError, Columns, Observations, names_of_columns};
 pub use reason::Reason;
@@ -125,6 +128,17 @@ pub struct WindowRows {
     pub hops: Vec<tables::Hop>,
     pub ambiguous: Vec<tables::Ambiguous>,
     pub paths: Vec<tables::Path>,
+}
+
+/// The rows of one window as [`WindowRows`] has them, hops and paths in Arrow columns. Texts may be
+/// dictionaries where the table's contract says text.
+#[derive(Clone, Debug)]
+pub struct WindowBatches {
+    /// Start of the window, seconds since the Unix epoch.
+    pub win: i64,
+    pub hops: RecordBatch,
+    pub ambiguous: Vec<tables::Ambiguous>,
+    pub paths: RecordBatch,
 }
 
 /// Computes the windows that lie in `windows` (nanoseconds, start of the first to end of the last).

@@ -42,6 +42,11 @@ impl Names {
         &self.texts[name.index()]
     }
 
+    /// Every name, by its number.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.texts.iter().map(|text| &**text)
+    }
+
     pub(crate) fn text_of(&self, name: Option<Name>) -> Option<&str> {
         name.map(|n| self.text(n))
     }

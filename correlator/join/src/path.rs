@@ -1,6 +1,7 @@
 //! Links become paths: trees of legs under a root, one window's roots at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::address::End;
 use crate::columns::Role;
@@ -8,11 +9,12 @@ use crate::link::claim::Claim;
 use crate::link::nat;
 use crate::reason::Reason;
 use crate::relay::{Cause, Made, Relays};
+use crate::row_map::RowMap;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, LogId, RowId};
 
 /// How a path begins.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Root {
     /// A request that came to a server exchange from a client that no agent saw.
     Arrival(ExchangeId),
@@ -29,12 +31,12 @@ impl Root {
 }
 
 /// One leg: the two ends of one stream, either of which may be missing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Leg {
     pub(crate) client: Option<ExchangeId>,
     pub(crate) server: Option<ExchangeId>,
-    /// Index of the leg whose server made this call.
-    pub(crate) parent: Option<usize>,
+    /// Position of the leg whose server made this call.
+    pub(crate) parent: Option<u32>,
     /// What says that this call belongs to its parent; `None` at the root.
     pub(crate) by: Option<Reason>,
     /// The attempt that the parent's log line says this is. With neither end seen, the line alone
@@ -49,18 +51,34 @@ pub(crate) struct Attempt {
     pub(crate) index: usize,
 }
 
+/// A tree, its legs in [`Paths::legs`].
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tree {
+pub(crate) struct Planted {
+    pub(crate) root: Root,
+    legs: Range<u32>,
+    end_ns: i64,
+}
+
+impl Planted {
+    pub(crate) fn with<'a>(&self, legs: &'a [Leg]) -> Tree<'a> {
+        let legs = &legs[self.legs.start as usize..self.legs.end as usize];
+        Tree { root: self.root, legs, end_ns: self.end_ns }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tree<'a> {
     pub(crate) root: Root,
     /// Depth first, calls of one request by start.
-    pub(crate) legs: Vec<Leg>,
+    pub(crate) legs: &'a [Leg],
     pub(crate) end_ns: i64,
 }
 
 /// The window's paths in the order of their root's start, and what belongs to none.
 #[derive(Debug, Default)]
 pub(crate) struct Paths {
-    pub(crate) trees: Vec<Tree>,
+    pub(crate) trees: Vec<Planted>,
+    pub(crate) legs: Vec<Leg>,
     /// Undecided calls, with the indexes of the window's trees that hold a candidate.
     pub(crate) undecided: Vec<(ExchangeId, Vec<usize>)>,
     /// Exchanges of the window whose other end or cause should have been seen.
@@ -89,25 +107,30 @@ pub(crate) fn build(sight: &Sight<'_>, relays: &Relays) -> Paths {
         }
     }
     roots.sort_by_key(|(start_ns, root)| (*start_ns, root.id()));
-    let mut tree_of: BTreeMap<ExchangeId, usize> = BTreeMap::new();
-    let mut placed: BTreeSet<ExchangeId> = BTreeSet::new();
+    let mut tree_of: RowMap<u32> = sight.row_map();
+    let mut placed: RowMap<()> = sight.row_map();
+    let mut stack = Vec::new();
     for (_, root) in roots {
-        let legs = legs(sight, relays, &root);
-        for leg in &legs {
+        let first = paths.legs.len();
+        grow(sight, relays, root, &mut paths.legs, &mut stack);
+        for leg in &paths.legs[first..] {
             if let Some(server) = leg.server {
-                tree_of.insert(server, paths.trees.len());
+                tree_of.insert(server, paths.trees.len() as u32);
             }
-            placed.extend(leg.client);
+            if let Some(client) = leg.client {
+                placed.insert(client, ());
+            }
         }
+        let legs = first as u32..paths.legs.len() as u32;
         let end_ns = sight.exchange(root.id()).end_ns;
-        paths.trees.push(Tree { root, legs, end_ns });
+        paths.trees.push(Planted { root, legs, end_ns });
     }
     let at_home = |call| sight.home(call) == sight.window;
     for (&call, cause) in &relays.others {
         match cause {
             Cause::Undecided { candidates, .. } => {
                 let trees: BTreeSet<usize> =
-                    candidates.iter().filter_map(|s| tree_of.get(s)).copied().collect();
+                    candidates.iter().filter_map(|s| tree_of.get(*s)).map(|t| t as usize).collect();
                 if !trees.is_empty() || at_home(call) {
                     paths.undecided.push((call, trees.into_iter().collect()));
                 }
@@ -116,8 +139,11 @@ pub(crate) fn build(sight: &Sight<'_>, relays: &Relays) -> Paths {
             _ => {}
         }
     }
-    for call in relays.caused().filter(|call| call.window == sight.window) {
-        if !placed.contains(&call) && at_home(call) {
+    let mut left: Vec<ExchangeId> =
+        relays.caused().filter(|&call| !placed.contains(call)).collect();
+    left.sort_unstable();
+    for call in left {
+        if call.window == sight.window && at_home(call) {
             let why = lost_to_every_window(sight, relays, call);
             paths.orphans.extend(why.map(|why| (call, why)));
         }
@@ -152,29 +178,29 @@ fn lost_to_every_window(sight: &Sight<'_>, relays: &Relays, call: ExchangeId) ->
     Some(Reason::ConflictIdVsTuple)
 }
 
-fn legs(sight: &Sight<'_>, relays: &Relays, root: &Root) -> Vec<Leg> {
+/// Appends the legs of a path.
+fn grow(sight: &Sight<'_>, relays: &Relays, root: Root, legs: &mut Vec<Leg>, stack: &mut Vec<Leg>) {
     let bare = Leg { client: None, server: None, parent: None, by: None, logged: None };
-    let first = match *root {
+    let root = match root {
         Root::Arrival(server) => Leg { server: Some(server), ..bare },
         Root::Call(client) => Leg { client: Some(client), server: sight.server_of(client), ..bare },
     };
-    let mut legs: Vec<Leg> = Vec::new();
+    let first = legs.len();
     // A stack of legs to place; calls are pushed latest first so that the earliest comes next.
-    let mut stack = vec![first];
+    stack.push(root);
     while let Some(leg) = stack.pop() {
-        let is_walked = leg.server.is_some() && legs.iter().any(|l| l.server == leg.server);
-        if is_walked || legs.len() == LEGS_MAX {
+        let walked = &legs[first..];
+        let is_walked = leg.server.is_some() && walked.iter().any(|l| l.server == leg.server);
+        if is_walked || walked.len() == LEGS_MAX {
             continue;
         }
-        let position = legs.len();
+        let parent = Some(walked.len() as u32);
         if let Some(server) = leg.server {
-            for call in calls(sight, relays, server).into_iter().rev() {
-                stack.push(Leg { parent: Some(position), ..call });
-            }
+            let calls = calls(sight, relays, server);
+            stack.extend(calls.into_iter().rev().map(|call| Leg { parent, ..call }));
         }
         legs.push(leg);
     }
-    legs
 }
 
 /// The calls made for one request: in the order of the log line's attempts where there is one,
@@ -188,7 +214,7 @@ fn calls(sight: &Sight<'_>, relays: &Relays, server: ExchangeId) -> Vec<Leg> {
         logged: None,
     };
     let mut legs: Vec<Leg> = relays.calls_of(server).iter().map(leg).collect();
-    let Some(&log) = relays.proxies.log_of.get(&server) else { return legs };
+    let Some(log) = relays.proxies.log_of.get(server) else { return legs };
     let attempts = sight.slabs.attempts(log);
     let mut calls_to: BTreeMap<End, Vec<ExchangeId>> = BTreeMap::new();
     for client in legs.iter().filter_map(|l| l.client) {

@@ -15,6 +15,7 @@ use crate::link::proxy::{Lines, ProxyLinks};
 use crate::reason::Reason;
 use crate::relay::place::Scene;
 use crate::relay::thread::Threads;
+use crate::row_map::RowMap;
 use crate::sight::Sight;
 use crate::slab::ExchangeId;
 
@@ -47,7 +48,9 @@ pub(crate) struct Made {
 pub(crate) struct Relays {
     /// By server, then start.
     made: Vec<Made>,
-    parents: BTreeMap<ExchangeId, Parent>,
+    /// First of each server's, and how many.
+    made_for: RowMap<(u32, u32)>,
+    parents: RowMap<Parent>,
     /// Causes of the other calls.
     pub(crate) others: BTreeMap<ExchangeId, Cause>,
     pub(crate) proxies: ProxyLinks,
@@ -64,13 +67,24 @@ impl Relays {
         for request in sight.unseen_requests() {
             unseen.entry(request.place).or_default().push((request.from_ns, request.to_ns));
         }
-        let mut relays = Self::default();
+        let mut relays = Self {
+            parents: sight.row_map(),
+            made_for: sight.row_map(),
+            proxies: ProxyLinks::new(sight),
+            ..Self::default()
+        };
         for scene in place::scenes(sight) {
             let mut unseen = unseen.remove(&scene.place).unwrap_or_default();
             unseen.sort_unstable();
             relays.decide_place(sight, &scene, &lines, Intervals::new(unseen.into_iter()));
         }
         relays.made.sort_unstable();
+        let mut first = 0;
+        for of_server in relays.made.chunk_by(|a, b| a.server == b.server) {
+            let count = of_server.len() as u32;
+            relays.made_for.insert(of_server[0].server, (first, count));
+            first += count;
+        }
         relays
     }
 
@@ -102,11 +116,11 @@ impl Relays {
     }
 
     fn cause_in_proxy(&self, doubt: Option<Reason>, call: ExchangeId) -> Cause {
-        match (self.proxies.parents.get(&call), doubt) {
+        match (self.proxies.parents.get(call), doubt) {
             (Some(parent), Some(why)) if parent.by == Reason::OkContainment => {
                 return Cause::Undecided { candidates: vec![parent.server], why };
             }
-            (Some(parent), _) => return Cause::Parent(*parent),
+            (Some(parent), _) => return Cause::Parent(parent),
             (None, _) => {}
         }
         match self.proxies.undecided.get(&call) {
@@ -121,19 +135,19 @@ impl Relays {
 
     /// The calls made for one request, by start.
     pub(crate) fn calls_of(&self, server: ExchangeId) -> &[Made] {
-        let from = self.made.partition_point(|m| m.server < server);
-        let rest = &self.made[from..];
-        let to = rest.partition_point(|m| m.server == server);
-        &rest[..to]
+        match self.made_for.get(server) {
+            Some((first, count)) => &self.made[first as usize..(first + count) as usize],
+            None => &[],
+        }
     }
 
     pub(crate) fn parent_of(&self, call: ExchangeId) -> Option<Parent> {
-        self.parents.get(&call).copied()
+        self.parents.get(call)
     }
 
-    /// Calls that have a cause, in order.
+    /// Calls that have a cause.
     pub(crate) fn caused(&self) -> impl Iterator<Item = ExchangeId> + '_ {
-        self.parents.keys().copied()
+        self.made.iter().map(|made| made.call)
     }
 }
 

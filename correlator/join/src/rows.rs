@@ -1,5 +1,6 @@
 //! Paths become table rows: names from the cluster history at event time, evidence, verdicts.
 
+mod arrays;
 mod hop;
 mod path;
 mod row;
@@ -9,7 +10,7 @@ mod undecided;
 use crate::columns::{AccessLog, Attempt, Exchange, Role, Span};
 use crate::id::Id;
 use crate::names::Name;
-use crate::path::{Paths, Tree};
+use crate::path::{Paths, Planted};
 use crate::reason::Reason;
 use crate::relay::Relays;
 use crate::rows::row::{Found, Party};
@@ -18,7 +19,7 @@ use crate::rows::undecided::{
 };
 use crate::sight::Sight;
 use crate::slab::ExchangeId;
-use crate::{SECOND, WindowRows};
+use crate::{SECOND, WindowBatches, WindowRows};
 
 /// Everything the rows of one window are made from.
 #[derive(Clone, Copy)]
@@ -41,7 +42,7 @@ impl<'a> Scope<'a> {
 
     /// The line that a proxy wrote of a request it received.
     fn line_of(&self, server: ExchangeId) -> Option<(&'a AccessLog, &'a [Attempt])> {
-        let log = *self.relays.proxies.log_of.get(&server)?;
+        let log = self.relays.proxies.log_of.get(server)?;
         Some((self.sight.slabs.log(log), self.sight.slabs.attempts(log)))
     }
 
@@ -85,7 +86,21 @@ struct Head {
     finality: &'static str,
 }
 
-pub(crate) fn write(scope: &Scope<'_>, paths: &Paths) -> WindowRows {
+/// The rows of the window as structs.
+pub(crate) fn structs(scope: &Scope<'_>, paths: &Paths) -> WindowRows {
+    structs::window(scope, find(scope, paths))
+}
+
+/// The rows of the window as Arrow columns.
+pub(crate) fn batches(scope: &Scope<'_>, paths: &Paths) -> WindowBatches {
+    let found = find(scope, paths);
+    // Columns of this release fit its tables.
+    let arrays::Batches { hops, paths } = arrays::batches(scope, &found)
+        .unwrap_or_else(|e| panic!("rows do not fit their tables' columns: {e}"));
+    WindowBatches { win: scope.head().win, hops, paths, ambiguous: found.ambiguous }
+}
+
+fn find(scope: &Scope<'_>, paths: &Paths) -> Found {
     let mut found = Found::default();
     let ids: Vec<u128> = paths.trees.iter().map(|tree| path_id(scope, tree)).collect();
     let mut undecided_in = vec![0; paths.trees.len()];
@@ -93,6 +108,7 @@ pub(crate) fn write(scope: &Scope<'_>, paths: &Paths) -> WindowRows {
         undecided_in[*tree] += 1;
     }
     for (index, tree) in paths.trees.iter().enumerate() {
+        let tree = &tree.with(&paths.legs);
         if let Some(orphan) = unseen_caller(scope, tree) {
             found.ambiguous.push(orphan);
             continue;
@@ -116,11 +132,11 @@ pub(crate) fn write(scope: &Scope<'_>, paths: &Paths) -> WindowRows {
         (a.start_ns, &a.segment, &a.path_id, a.end_ns)
             .cmp(&(b.start_ns, &b.segment, &b.path_id, b.end_ns))
     });
-    structs::window(scope, found)
+    found
 }
 
 /// 128 bits over the root's evidence: the same request has the same id in every run.
-fn path_id(scope: &Scope<'_>, tree: &Tree) -> u128 {
+fn path_id(scope: &Scope<'_>, tree: &Planted) -> u128 {
     let e = scope.sight.exchange(tree.root.id());
     let role = match e.role {
         Role::Client => "client",

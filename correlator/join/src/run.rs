@@ -9,13 +9,13 @@ use crate::coverage::Coverage;
 use crate::link::nat::{Bindings, Translations};
 use crate::link::{Evidence, View};
 use crate::ownership::Ownership;
-use crate::path;
+use crate::path::{self, Paths};
 use crate::relay::Relays;
 use crate::rows::{self, Scope};
 use crate::sight::Sight;
 use crate::slabs::Slabs;
 use crate::window::{ReadRange, range_of_stage, window_index, window_start};
-use crate::{Settings, Stage, WindowRows};
+use crate::{Settings, Stage, WindowBatches, WindowRows};
 
 /// Computes windows of one stage, one after another.
 pub struct Run {
@@ -63,6 +63,15 @@ impl Run {
 
     /// The rows of the window that starts at `start_ns`.
     pub fn window(&mut self, start_ns: i64) -> WindowRows {
+        self.decide(start_ns, rows::structs).unwrap_or_default()
+    }
+
+    /// The same in columns: what a window of many requests is written from.
+    pub fn batches(&mut self, start_ns: i64) -> Option<WindowBatches> {
+        self.decide(start_ns, rows::batches)
+    }
+
+    fn decide<T>(&mut self, start_ns: i64, write: impl Fn(&Scope<'_>, &Paths) -> T) -> Option<T> {
         let time = start_ns..start_ns + self.settings.window_ns;
         let range = range_of_stage(time.clone(), self.stage, &self.settings);
         let window = self.index(start_ns);
@@ -70,7 +79,7 @@ impl Run {
         let last = self.index(range.requests.end - 1).max(window + 1);
         self.link(first, window, last);
         let upto = self.know_owners(&range);
-        let Some(owners) = self.owners.get(&upto) else { return WindowRows::default() };
+        let owners = self.owners.get(&upto)?;
         let coverage = self.coverage(&range);
         let nat = Translations::new(&self.bindings, &range.connections, &self.settings);
         let tail = Evidence::new(&View {
@@ -99,7 +108,7 @@ impl Run {
         };
         let relays = Relays::decide(&sight);
         let paths = path::build(&sight, &relays);
-        rows::write(&Scope { sight: &sight, relays: &relays }, &paths)
+        Some(write(&Scope { sight: &sight, relays: &relays }, &paths))
     }
 
     /// Drops what no window from this one on looks at.

@@ -13,6 +13,7 @@ use crate::link::claim::Claim;
 use crate::link::nat::Translations;
 use crate::link::{Evidence, Unseen, View};
 use crate::ownership::Ownership;
+use crate::row_map::RowMap;
 use crate::slab::{ExchangeId, RowId, SpanId};
 use crate::slabs::Slabs;
 use crate::{Settings, Stage};
@@ -67,6 +68,12 @@ impl<'a> Sight<'a> {
     /// Whether a request is known, at this stage, and may have been served in the time in sight.
     pub(crate) fn was_open(&self, request: &Exchange) -> bool {
         request.end_ns < self.horizon_ns && request.start_ns < self.rows.end
+    }
+
+    /// A map in which most rows that decisions are about are found at once.
+    pub(crate) fn row_map<T: Copy>(&self) -> RowMap<T> {
+        let view = self.view();
+        RowMap::new(self.window, [view.visible(self.window), view.visible(self.window + 1)])
     }
 
     fn evidence(&self, window: u32) -> Option<&'a Evidence> {

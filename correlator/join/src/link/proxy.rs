@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use crate::address::Address;
 use crate::link::Parent;
 use crate::reason::Reason;
+use crate::row_map::RowMap;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, LogId, RowId};
 use scene::Scene;
@@ -64,16 +65,20 @@ impl Lines {
 #[derive(Debug, Default)]
 pub(crate) struct ProxyLinks {
     /// Call -> the request that it was made for.
-    pub(crate) parents: BTreeMap<ExchangeId, Parent>,
+    pub(crate) parents: RowMap<Parent>,
     /// Calls of proxies that stay undecided, with the requests that contain them.
     pub(crate) undecided: BTreeMap<ExchangeId, Vec<ExchangeId>>,
     /// Request received by a proxy -> its log line.
-    pub(crate) log_of: BTreeMap<ExchangeId, LogId>,
+    pub(crate) log_of: RowMap<LogId>,
     /// Requests received by a proxy that more than one line fits.
     pub(crate) log_candidates: BTreeMap<ExchangeId, Vec<LogId>>,
 }
 
 impl ProxyLinks {
+    pub(crate) fn new(sight: &Sight<'_>) -> Self {
+        Self { parents: sight.row_map(), log_of: sight.row_map(), ..Self::default() }
+    }
+
     /// Decides the calls of one proxy. `servers` and `clients` by start.
     pub(crate) fn decide(
         &mut self,
@@ -116,7 +121,7 @@ impl ProxyLinks {
         }
         for server in 0..scene.servers.len() {
             let id = scene.servers[server];
-            if self.log_of.contains_key(&id) {
+            if self.log_of.contains(id) {
                 continue;
             }
             let fitting: Vec<LogId> = scene.open_lines(server).map(|log| scene.logs[log]).collect();

@@ -35,11 +35,11 @@ struct Route {
 /// Writes the hops of one path.
 pub(crate) struct Writer<'a> {
     scope: Scope<'a>,
-    tree: &'a Tree,
+    tree: &'a Tree<'a>,
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(scope: Scope<'a>, tree: &'a Tree) -> Self {
+    pub(crate) fn new(scope: Scope<'a>, tree: &'a Tree<'a>) -> Self {
         Self { scope, tree }
     }
 
@@ -99,7 +99,7 @@ impl<'a> Writer<'a> {
         let client = leg.client.map(|c| self.exchange(c));
         let server = leg.server.map(|s| self.exchange(s));
         let parent_start = || {
-            let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
+            let parent = leg.parent.and_then(|p| self.tree.legs[p as usize].server);
             parent.map_or(0, |s| self.exchange(s).start_ns)
         };
         (hop.start_ns, hop.end_ns) = match client.or(server) {
@@ -215,7 +215,7 @@ impl<'a> Writer<'a> {
 
     fn source(&self, leg: &Leg, route: &Route, hop: &mut HopRow, findings: &mut Findings) {
         // An attempt that only the log knows has the proxy as its source all the same.
-        let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
+        let parent = leg.parent.and_then(|p| self.tree.legs[p as usize].server);
         match leg.client.or(parent.filter(|_| leg.server.is_none())) {
             Some(id) => {
                 let row = self.exchange(id);
@@ -349,7 +349,7 @@ impl<'a> Writer<'a> {
     }
 
     fn kind(&self, leg: &Leg, hop: &HopRow) -> Kind {
-        let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
+        let parent = leg.parent.and_then(|p| self.tree.legs[p as usize].server);
         let is_proxy =
             |id: ExchangeId| self.scope.relays.proxy_places.contains(&self.exchange(id).place);
         let ip = |end: Option<(_, u16)>| end.map(|(ip, _)| ip);
@@ -368,7 +368,7 @@ impl<'a> Writer<'a> {
 
     fn began_ns(&self, leg: &Leg) -> i64 {
         let observed = leg.client.or(leg.server);
-        let parent = leg.parent.and_then(|p| self.tree.legs[p].server);
+        let parent = leg.parent.and_then(|p| self.tree.legs[p as usize].server);
         observed.or(parent).map_or(self.tree.end_ns, |id| self.exchange(id).start_ns)
     }
 }

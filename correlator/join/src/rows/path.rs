@@ -16,7 +16,7 @@ use crate::verdict::Findings;
 pub(super) fn push(
     scope: &Scope<'_>,
     found: &mut Found,
-    tree: &Tree,
+    tree: &Tree<'_>,
     path_id: u128,
     undecided: usize,
 ) {

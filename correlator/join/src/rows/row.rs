@@ -98,9 +98,13 @@ impl EvidenceSet {
         self.0 |= 1 << evidence as u32;
     }
 
+    /// Positions in [`Evidence::ALL`].
+    pub(crate) fn bits(self) -> impl Iterator<Item = i32> {
+        (0..Evidence::ALL.len() as i32).filter(move |bit| self.0 & 1 << bit != 0)
+    }
+
     pub(crate) fn words(self) -> impl Iterator<Item = &'static str> {
-        let all = Evidence::ALL.iter().enumerate();
-        all.filter(move |(bit, _)| self.0 & 1 << bit != 0).map(|(_, word)| *word)
+        self.bits().map(|bit| Evidence::ALL[bit as usize])
     }
 }
 

@@ -32,7 +32,7 @@ fn blank(scope: &Scope<'_>, id: ExchangeId) -> Ambiguous {
 }
 
 /// An arrival from a pod whose own end was not seen: a piece of some path, not a path.
-pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree) -> Option<Ambiguous> {
+pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree<'_>) -> Option<Ambiguous> {
     let (id, client) = match tree.root {
         Root::Arrival(server) => {
             let exchange = scope.sight.exchange(server);
@@ -86,7 +86,7 @@ pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree) -> Option<Ambiguous>
 }
 
 /// Calls of a path that more than one server exchange fits.
-pub(super) fn contested(scope: &Scope<'_>, tree: &Tree, path_id: u128) -> Vec<Ambiguous> {
+pub(super) fn contested(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> Vec<Ambiguous> {
     let calls = tree.legs.iter().filter_map(|leg| leg.client);
     let with_servers = calls.filter_map(|c| Some((c, scope.sight.contested(c)?)));
     with_servers
@@ -111,7 +111,7 @@ pub(super) fn contested(scope: &Scope<'_>, tree: &Tree, path_id: u128) -> Vec<Am
 }
 
 /// A request of a proxy that more than one log line fits: its hops are known, its id is not.
-pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree, path_id: u128) -> Option<Ambiguous> {
+pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> Option<Ambiguous> {
     let Root::Arrival(server) = tree.root else { return None };
     let logs = scope.relays.proxies.log_candidates.get(&server)?;
     Some(Ambiguous {

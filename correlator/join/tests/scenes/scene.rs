@@ -3,7 +3,9 @@
 //! Times are milliseconds since the scene's start. Every call is written from both ends, as the
 //! kernel would stamp it; a test then takes away or changes what its situation is about.
 
-use join::{Observations, SECOND, Settings, Stage, WindowRows};
+use arrow::array::RecordBatch;
+use arrow::compute::cast;
+use join::{Columns, Observations, Run, SECOND, Settings, Stage, WindowRows};
 use tables::{AccessLog, Attempt, ClusterObject, Exchange, Heartbeat, NatBinding, Span, cluster};
 
 /// Start of the first window of every scene.
@@ -293,8 +295,36 @@ impl Scene {
 
     pub(crate) fn windows(&self, count: i64) -> Vec<WindowRows> {
         let settings = Settings::default();
-        join::correlate(T0..T0 + count * settings.window_ns, Stage::Final, &self.seen, &settings)
+        let rows = join::correlate(
+            T0..T0 + count * settings.window_ns,
+            Stage::Final,
+            &self.seen,
+            &settings,
+        );
+        self.assert_columns_say_the_same(&rows, &settings);
+        rows
     }
+
+    /// Every scene is also written as columns, window by window.
+    fn assert_columns_say_the_same(&self, rows: &[WindowRows], settings: &Settings) {
+        let mut run = Run::new(Stage::Final, settings);
+        let columns = Columns::from_rows(&self.seen).unwrap();
+        run.add(columns, &(T0 - 600 * SECOND..T0 + 600 * SECOND));
+        for window in rows {
+            let batches = run.batches(window.win * SECOND).unwrap();
+            assert_eq!(plain(&batches.hops, &window.hops), tables::to_batch(&window.hops));
+            assert_eq!(plain(&batches.paths, &window.paths), tables::to_batch(&window.paths));
+            assert_eq!(batches.ambiguous, window.ambiguous);
+        }
+    }
+}
+
+/// A batch in the very types of its table's contract.
+fn plain<R: tables::Row>(batch: &RecordBatch, _: &[R]) -> RecordBatch {
+    let schema = tables::spec::<R>().schema;
+    let columns = schema.fields().iter().zip(batch.columns());
+    let columns = columns.map(|(field, column)| cast(column, field.data_type()).unwrap()).collect();
+    RecordBatch::try_new(schema, columns).unwrap()
 }
 
 /// The line of a path as text: one leg a line, indented by depth.

@@ -58,7 +58,7 @@ impl Writer<'_> {
 
     fn seen_server(&self, server: ExchangeId, hop: &mut HopRow, findings: &mut Findings) {
         let exchange = self.exchange(server);
-        let position = usize::try_from(hop.position).unwrap_or(usize::MAX);
+        let position = u32::try_from(hop.position).unwrap_or(u32::MAX);
         hop.destination.end = Some((exchange.local_ip, exchange.local_port));
         hop.destination.node = Some(exchange.node);
         if !self.scope.set_pod(&mut hop.destination, exchange.pod) {
