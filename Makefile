@@ -1,6 +1,6 @@
 # The front door. `make demo` and `make test` do all their own set-up; run them as root on Debian 12
 # with Rust, Go, Python, Node and Java toolchains.
-.PHONY: help setup build demo test lab score score-relay score-sim lint scenarios
+.PHONY: help setup build demo test lab score score-relay score-sim lint scenarios bench-correlator bench-live
 
 # Asked when it is used: before the set-up there is none.
 in_tests = python=$$(tests/parts/setup.sh --print-env | sed -n 's/^THROUGHLINE_PYTHON=//p') && cd tests && "$$python"
@@ -12,6 +12,8 @@ help:
 	@echo "make score   the scorer's lines of the last runs again"
 	@echo "make score-relay  the statistical relay on DATA=<folder of *.spans.csv.gz> [COMPRESS=N]"
 	@echo "make score-sim  simulated runs against their truth and the bars (SIZE=small, SEED=1, KEEP=1)"
+	@echo "make bench-correlator  stages P and F at the simulated peak, beside DuckDB and DataFusion (RATE=, SECONDS=60,10,300)"
+	@echo "make bench-live  raw commits in real time and how soon paths can be queried (RATE=10000, SECONDS=180)"
 	@echo "make build   the binaries and kernel programs, in target/debug"
 	@echo "make scenarios  the hard cases of correlation, each a transcript; the last line is passed/all"
 	@echo "make lint    formatting, and the bans of the pure crates"
@@ -51,3 +53,13 @@ lint:
 scenarios:
 	@cargo build --quiet -p throughline-scenario
 	@target/debug/scenarios
+
+bench-correlator:
+	@cargo build --quiet --release -p throughline-bench
+	@python="$$(tests/bench/peers/python.sh)" && "$${CARGO_TARGET_DIR:-target}"/release/throughline-bench \
+		correlator --python "$$python" $(if $(RATE),--rate $(RATE)) $(if $(SECONDS),--seconds $(SECONDS))
+
+bench-live:
+	@cargo build --quiet --release -p throughline-bench
+	@"$${CARGO_TARGET_DIR:-target}"/release/throughline-bench live \
+		$(if $(RATE),--rate $(RATE)) $(if $(SECONDS),--seconds $(SECONDS))

@@ -112,6 +112,18 @@ const RULES: &[Rule] = &[
         never_names: &["datafusion", "deltalake", "object_store"],
     },
     Rule {
+        package: "throughline-bench",
+        folder: "tests/bench",
+        may_name: &[
+            "throughline-engine",
+            "throughline-sim",
+            "throughline-store",
+            "throughline-tables",
+        ],
+        never_contains: &["aya*", "kube*", "tonic*", "datafusion*"],
+        never_names: &["deltalake"],
+    },
+    Rule {
         package: "throughline-scenario",
         folder: "tests/scenario",
         may_name: &["throughline-collector", "throughline-join", "throughline-tables"],
