@@ -183,6 +183,11 @@ pub fn names_of_columns(table: &str) -> &'static [&'static str] {
             "duration_error_ns",
             "attempts",
             "attempts_malformed",
+            "upstream_name",
+            "upstream_local_ip",
+            "upstream_local_port",
+            "attempt_count",
+            "response_flags",
         ],
         tables::NatBinding::TABLE => &[
             "node",

@@ -1,5 +1,7 @@
 //! Who owned an address at a time: cluster objects as intervals, never as "now".
 
+mod service;
+
 use std::collections::BTreeMap;
 
 use tables::cluster;
@@ -16,10 +18,12 @@ pub(crate) struct Pod {
     pub(crate) namespace: Name,
     pub(crate) workload: Option<Name>,
     pub(crate) node: Option<Name>,
+    /// Shares the address of its node.
+    pub(crate) is_on_host_network: bool,
     ips: Vec<Address>,
     from_ns: i64,
     /// Deleted, or its phase says that the address is free.
-    to_ns: i64,
+    pub(crate) to_ns: i64,
 }
 
 /// The answer to "whose address is this".
@@ -42,10 +46,21 @@ pub(crate) struct Service {
     pub(crate) name: Name,
     pub(crate) namespace: Name,
     addresses: Vec<Address>,
+    /// Those of a load balancer in whose place nodes answer.
+    short_circuited: Vec<Address>,
+    is_headless: bool,
+    is_external_name: bool,
     ports: Vec<cluster::ServicePort>,
     created_ns: i64,
     from_ns: i64,
     to_ns: i64,
+}
+
+impl Service {
+    /// Whether this was the Service's version at a moment.
+    fn holds(&self, at_ns: i64) -> bool {
+        self.from_ns <= at_ns && at_ns < self.to_ns
+    }
 }
 
 #[derive(Debug)]
@@ -179,15 +194,19 @@ impl Ownership {
 
     /// Services that had this address and port as an endpoint, ready or still serving.
     pub(crate) fn services_of_endpoint(&self, end: End, at_ns: i64) -> Vec<(Name, Name)> {
+        self.services_with(end, |slice| {
+            slice.from_ns.saturating_sub(self.propagation_ns) <= at_ns
+                && at_ns < slice.to_ns.saturating_add(self.propagation_ns)
+        })
+    }
+
+    fn services_with(&self, end: End, is_meant: impl Fn(&Slice) -> bool) -> Vec<(Name, Name)> {
         let slices = self.slices_by_ip.get(&end.ip);
         let mut found: Vec<(Name, Name)> = slices
             .into_iter()
             .flatten()
             .map(|&i| &self.slices[i])
-            .filter(|s| {
-                s.from_ns.saturating_sub(self.propagation_ns) <= at_ns
-                    && at_ns < s.to_ns.saturating_add(self.propagation_ns)
-            })
+            .filter(|s| is_meant(s))
             .filter(|s| s.ports.is_empty() || s.ports.contains(&i32::from(end.port)))
             .map(|s| (s.namespace, s.service))
             .collect();
@@ -262,6 +281,7 @@ fn pods(names: &mut Names, versions: &[Version<'_, cluster::Pod>]) -> Vec<Pod> {
                 namespace: names.name(&v.row.namespace),
                 workload: v.body.owner_name.as_deref().map(|owner| names.name(owner)),
                 node: None,
+                is_on_host_network: v.body.host_network,
                 ips: Vec::new(),
                 from_ns: v.from_ns,
                 to_ns: i64::MAX,
@@ -313,9 +333,14 @@ fn index<T, K: Ord>(items: &[T], keys: impl Fn(&T) -> Vec<K>) -> BTreeMap<K, Vec
 }
 
 fn service(names: &mut Names, (v, created_ns): (Version<'_, cluster::Service>, i64)) -> Service {
-    let all =
-        v.body.cluster_ips.iter().chain(&v.body.external_ips).chain(&v.body.load_balancer_ips);
+    let body = &v.body;
+    let all = body.cluster_ips.iter().chain(&body.external_ips).chain(&body.load_balancer_ips);
+    let is_vip = |ip: &&String| !body.load_balancer_proxies.contains(ip);
+    let vips = body.load_balancer_ips.iter().filter(is_vip);
     Service {
+        short_circuited: vips.filter_map(|a| Address::parse(a)).collect(),
+        is_headless: body.headless,
+        is_external_name: body.service_type == "ExternalName",
         name: names.name(&v.row.name),
         namespace: names.name(&v.row.namespace),
         addresses: all.filter_map(|a| Address::parse(a)).collect(),

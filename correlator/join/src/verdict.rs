@@ -11,6 +11,8 @@ pub(crate) struct Findings {
     pub(crate) missing: Vec<(String, Reason)>,
     /// Segments with more than one candidate.
     pub(crate) undecided: usize,
+    /// Contradictions between what was observed.
+    pub(crate) conflicts: usize,
     /// Confidence of each link.
     pub(crate) confidences: Vec<f64>,
 }
@@ -31,7 +33,7 @@ impl Findings {
     }
 
     pub(crate) fn verdict(&self) -> &'static str {
-        if self.undecided > 0 {
+        if self.undecided > 0 || self.conflicts > 0 {
             "ambiguous"
         } else if !self.missing.is_empty() {
             "partial"

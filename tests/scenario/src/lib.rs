@@ -42,6 +42,17 @@ pub fn transcripts(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The number of a transcript, without playing it.
+///
+/// # Errors
+/// When it can't be read as a transcript.
+pub fn number(path: &Path) -> anyhow::Result<u32> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read {}", path.display()))?;
+    let heading = play::heading(&text);
+    Ok(heading.with_context(|| format!("failed to read {}", path.display()))?.0)
+}
+
 /// Plays one transcript.
 ///
 /// # Errors

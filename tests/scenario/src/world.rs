@@ -1,9 +1,11 @@
 //! What has happened so far in a transcript: the cluster, and the raw rows that have arrived.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use collector::admit::Admission;
-use join::Observations;
+use join::window::read_range;
+use join::{Observations, Settings};
 use tables::{Origin, Quarantine};
 
 use crate::words::T0_NS;
@@ -107,10 +109,41 @@ impl World {
         ]
     }
 
+    /// The rows that have arrived of those that computing these windows reads.
+    pub(crate) fn read(&self, windows: &Range<i64>, settings: &Settings) -> Observations {
+        let range = read_range(windows.clone(), settings);
+        macro_rules! within {
+            ($field:ident, $range:ident) => {
+                self.arrived
+                    .$field
+                    .iter()
+                    .filter(|row| range.$range.contains(&row.event_ns))
+                    .cloned()
+                    .collect()
+            };
+        }
+        Observations {
+            exchanges: within!(exchanges, rows),
+            connections: within!(connections, connections),
+            nat_bindings: within!(nat_bindings, connections),
+            failures: within!(failures, rows),
+            spans: within!(spans, rows),
+            access_logs: within!(access_logs, rows),
+            heartbeats: within!(heartbeats, heartbeats),
+            cluster_objects: self.arrived.cluster_objects.clone(),
+        }
+    }
+
     /// How many observations have arrived, heartbeats aside.
     pub(crate) fn raw_rows(&self) -> usize {
-        let counts = self.events().map(|(_, events)| events.len());
-        counts.iter().sum::<usize>() + self.arrived.cluster_objects.len()
+        let all = &self.arrived;
+        all.exchanges.len()
+            + all.connections.len()
+            + all.nat_bindings.len()
+            + all.failures.len()
+            + all.spans.len()
+            + all.access_logs.len()
+            + all.cluster_objects.len()
     }
 
     /// A pod's own address for its name; any other text as the allow-list would store it.

@@ -50,6 +50,14 @@ pub(crate) struct AccessLog {
     pub(crate) route: Option<Name>,
     pub(crate) status: Option<i32>,
     pub(crate) attempts_malformed: bool,
+    /// Upstream group by its name.
+    pub(crate) upstream: Option<Name>,
+    /// The proxy's end of its last try's connection.
+    pub(crate) upstream_local: Option<End>,
+    /// Tries that the proxy counted, where it names only the last one.
+    pub(crate) tries: Option<i32>,
+    /// Envoy's flags.
+    pub(crate) flags: Option<Name>,
     pub(crate) collector: Name,
     pub(crate) ingest_seq: i64,
     pub(crate) item: i32,
@@ -63,6 +71,8 @@ impl AccessLog {
         names.apply_to(&mut self.pod);
         names.apply_to(&mut self.method);
         names.apply_to(&mut self.route);
+        names.apply_to(&mut self.upstream);
+        names.apply_to(&mut self.flags);
         names.apply(&mut self.collector);
     }
 }
@@ -78,6 +88,10 @@ pub(super) fn take(columns: &mut Columns, batch: &RecordBatch) -> Result<(), Col
     let pod = batch.texts("pod_uid", None, |t| Some(names.name(t)))?;
     let method = batch.texts("method", None, |t| Some(names.name(t)))?;
     let route = batch.texts("route", None, |t| Some(names.name(t)))?;
+    let upstream = batch.texts("upstream_name", None, |t| Some(names.name(t)))?;
+    let flags = batch.texts("response_flags", None, |t| Some(names.name(t)))?;
+    let local_ip = batch.texts("upstream_local_ip", None, Address::parse)?;
+    let (local_port, tries) = (batch.ints("upstream_local_port")?, batch.ints("attempt_count")?);
     let absent = names.name("");
     let collector = batch.texts("collector", absent, |t| names.name(t))?;
     let (status, remote_port) = (batch.ints("status")?, batch.ints("remote_port")?);
@@ -119,6 +133,13 @@ pub(super) fn take(columns: &mut Columns, batch: &RecordBatch) -> Result<(), Col
             route: route[row],
             status: int(status, row),
             attempts_malformed: malformed.value(row),
+            upstream: upstream[row],
+            upstream_local: local_ip[row].and_then(|ip| {
+                let port = u16::try_from(int(local_port, row)?).ok()?;
+                Some(End { ip, port })
+            }),
+            tries: int(tries, row),
+            flags: flags[row],
             collector: collector[row],
             ingest_seq: ingest_seq.value(row),
             item: item.value(row),

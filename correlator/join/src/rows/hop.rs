@@ -1,14 +1,16 @@
 //! One leg becomes one hop row, and what is missing from it is noted.
 
+mod contradiction;
 mod destination;
+mod service;
 
 use crate::SECOND;
-use crate::address::{End, Tuple};
+use crate::address::Tuple;
 use crate::columns::{Attempt, EndCause, Exchange};
 use crate::confidence;
 use crate::link::nat;
 use crate::names::Name;
-use crate::ownership::{Owner, Service};
+use crate::ownership::Owner;
 use crate::path::{Entry, Leg, Root, Tree, entry};
 use crate::reason::{Reason, Reasons};
 use crate::rows::Scope;
@@ -28,6 +30,8 @@ struct Route {
     recorded: bool,
     /// More than one conntrack entry may be the one.
     reused: bool,
+    /// When the translation was first seen: the connection's beginning.
+    opened_ns: Option<i64>,
     /// What `original` says of the client is not the client.
     is_client_hidden: bool,
 }
@@ -74,7 +78,7 @@ impl<'a> Writer<'a> {
         };
         if let Some(by) = leg.by {
             hop.reasons.insert(by);
-            hop.confidence = hop.confidence.min(confidence::of(by));
+            hop.confidence = hop.confidence.min(self.relay_confidence(leg, by));
             hop.evidence.insert(relay_evidence(by));
         }
         self.times(leg, &mut hop);
@@ -85,10 +89,21 @@ impl<'a> Writer<'a> {
         self.name_service(leg, &route, service, &mut hop);
         self.translation(&route, &mut hop);
         self.outcome(leg, &mut hop);
+        self.contradictions(leg, &mut hop, findings);
         self.labels(leg, &mut hop);
         hop.kind = self.kind(leg, &hop);
         findings.confidences.push(hop.confidence);
         hop
+    }
+
+    /// What statistics say is worth what was proven; else it is the class of evidence that counts.
+    fn relay_confidence(&self, leg: &Leg, by: Reason) -> f64 {
+        match leg.client {
+            Some(call) if by == Reason::OkStatistical => {
+                self.scope.relays.statistics.confidence(call)
+            }
+            _ => confidence::of(by),
+        }
     }
 
     fn exchange(&self, id: ExchangeId) -> &'a Exchange {
@@ -136,6 +151,7 @@ impl<'a> Writer<'a> {
                     reply: Some(Tuple { source: server.local(), destination: server.remote() }),
                     node: binding.map(|b| nat.get(b).node),
                     recorded: binding.is_some(),
+                    opened_ns: binding.map(|b| nat.get(b).first_ns),
                     ..Route::default()
                 }
             }
@@ -148,6 +164,7 @@ impl<'a> Writer<'a> {
                     reply: binding.map(|b| nat.get(b).reply),
                     node: binding.map(|b| nat.get(b).node),
                     recorded: binding.is_some(),
+                    opened_ns: binding.map(|b| nat.get(b).first_ns),
                     reused: found == Err(nat::NoBinding::PortReuse),
                     ..Route::default()
                 }
@@ -195,6 +212,7 @@ impl<'a> Writer<'a> {
                     reply: Some(reply),
                     node: first.map(|b| b.node),
                     recorded: true,
+                    opened_ns: first.map(|b| b.first_ns),
                     is_client_hidden: why.is_some(),
                     ..Route::default()
                 }
@@ -208,7 +226,7 @@ impl<'a> Writer<'a> {
             },
             Entry::PortReused => {
                 findings.miss("client".into(), Reason::AmbigNatPortReuse);
-                Route { reply: Some(reply), ..Route::default() }
+                Route { reply: Some(reply), reused: true, ..Route::default() }
             }
         }
     }
@@ -220,6 +238,9 @@ impl<'a> Writer<'a> {
             Some(id) => {
                 let row = self.exchange(id);
                 hop.source.node = Some(row.node);
+                if self.is_on_host_network(row) {
+                    hop.reasons.insert(Reason::HostNetwork);
+                }
                 if !self.scope.set_pod(&mut hop.source, row.pod) {
                     match row.pod {
                         Some(uid) => {
@@ -237,6 +258,9 @@ impl<'a> Writer<'a> {
             }
             None if route.original.is_none() || route.is_client_hidden => {
                 hop.reasons.insert(Reason::SnatHiddenClient);
+                if route.reused {
+                    hop.reasons.insert(Reason::AmbigNatPortReuse);
+                }
             }
             None => {}
         }
@@ -245,39 +269,6 @@ impl<'a> Writer<'a> {
                 hop.source.end = Some((original.source.ip, original.source.port));
             }
             hop.requested = Some((original.destination.ip, original.destination.port));
-        }
-    }
-
-    fn service(&self, leg: &Leg, route: &Route) -> Option<&'a Service> {
-        let at_ns = self.began_ns(leg);
-        route.original.and_then(|o| self.scope.sight.owners.service(o.destination, at_ns))
-    }
-
-    fn name_service(&self, leg: &Leg, route: &Route, service: Option<&Service>, hop: &mut HopRow) {
-        let at_ns = self.began_ns(leg);
-        let end = hop.destination.end.map(|(ip, port)| End { ip, port });
-        let behind = end.map(|e| self.scope.sight.owners.services_of_endpoint(e, at_ns));
-        let behind = behind.unwrap_or_default();
-        match (service, &behind[..]) {
-            (Some(service), _) => {
-                hop.service = Some(service.name);
-                hop.service_namespace = Some(service.namespace);
-                let is_endpoint = behind.contains(&(service.namespace, service.name));
-                if end.is_some() && route.recorded && !is_endpoint {
-                    hop.reasons.insert(Reason::NatTargetNotInEndpointslice);
-                }
-            }
-            // Called by its own address: the Service is known where only one has this endpoint.
-            (None, [(namespace, name)]) if route.original.is_some() || leg.logged.is_some() => {
-                hop.service = Some(*name);
-                hop.service_namespace = Some(*namespace);
-            }
-            (None, _) => {}
-        }
-        let is_same_pod =
-            hop.source.pod_uid.is_some() && hop.source.pod_uid == hop.destination.pod_uid;
-        if is_same_pod && service.is_some() {
-            hop.reasons.insert(Reason::Hairpin);
         }
     }
 
@@ -366,6 +357,11 @@ impl<'a> Writer<'a> {
         }
     }
 
+    fn is_on_host_network(&self, exchange: &Exchange) -> bool {
+        let pod = exchange.pod.and_then(|uid| self.scope.sight.owners.pod(uid));
+        pod.is_some_and(|pod| pod.is_on_host_network)
+    }
+
     fn began_ns(&self, leg: &Leg) -> i64 {
         let observed = leg.client.or(leg.server);
         let parent = leg.parent.and_then(|p| self.tree.legs[p as usize].server);
@@ -378,6 +374,7 @@ fn relay_evidence(by: Reason) -> Evidence {
         Reason::OkExactId => Evidence::SpanParent,
         Reason::OkUpstreamUnique => Evidence::AccessLog,
         Reason::OkThread => Evidence::Thread,
+        Reason::OkStatistical => Evidence::Statistical,
         _ => Evidence::Containment,
     }
 }

@@ -119,7 +119,7 @@ fn server_on_a_node_without_agent_is_missing_for_want_of_coverage() {
         &scene,
         "\
 partial client: MISSING_NO_COVERAGE, server end in frontend-0: MISSING_NO_COVERAGE
-  edge - -> ingress-0 [-] unknown
+  edge - -> ingress-0 [ingress] unknown
     ingress ingress-0 -> frontend-0 [frontend] unknown
 ? caller of cart-1 in frontend-0: MISSING_NO_COVERAGE (0)
 ",

@@ -2,7 +2,7 @@
 
 use crate::SECOND;
 use crate::address::End;
-use crate::columns::Attempt;
+use crate::columns::{Attempt, Exchange};
 use crate::ownership::Owner;
 use crate::path::Leg;
 use crate::reason::Reason;
@@ -22,7 +22,7 @@ impl Writer<'_> {
         findings: &mut Findings,
     ) {
         if let Some(server) = leg.server {
-            return self.seen_server(server, hop, findings);
+            return self.seen_server(server, route, hop, findings);
         }
         let end = match (route.reply, leg.logged) {
             (Some(reply), _) => Some(reply.source),
@@ -56,11 +56,23 @@ impl Writer<'_> {
         }
     }
 
-    fn seen_server(&self, server: ExchangeId, hop: &mut HopRow, findings: &mut Findings) {
+    fn seen_server(
+        &self,
+        server: ExchangeId,
+        route: &Route,
+        hop: &mut HopRow,
+        findings: &mut Findings,
+    ) {
         let exchange = self.exchange(server);
         let position = u32::try_from(hop.position).unwrap_or(u32::MAX);
         hop.destination.end = Some((exchange.local_ip, exchange.local_port));
         hop.destination.node = Some(exchange.node);
+        if self.is_on_host_network(exchange) {
+            hop.reasons.insert(Reason::HostNetwork);
+        }
+        if self.was_deleted_before(exchange, route) {
+            hop.reasons.insert(Reason::PodDeletedBeforeRequest);
+        }
         if !self.scope.set_pod(&mut hop.destination, exchange.pod) {
             match exchange.pod {
                 Some(uid) => {
@@ -88,6 +100,19 @@ impl Writer<'_> {
         if made < attempts.iter().filter(|a| a.server.is_some()).count() {
             findings.miss("attempts that the log line tells of".into(), Reason::MissingLate);
         }
+    }
+
+    /// Whether the API said that the pod was gone before the connection began.
+    fn was_deleted_before(&self, server: &Exchange, route: &Route) -> bool {
+        let pod = server.pod.and_then(|uid| self.scope.sight.owners.pod(uid));
+        let opened_ns = match (route.opened_ns, server.ordinal) {
+            (Some(opened_ns), _) => opened_ns.min(server.start_ns),
+            (None, 0) => server.start_ns,
+            // A later request of a connection of which nothing is known.
+            (None, _) => return false,
+        };
+        let slack_ns = self.scope.sight.settings.propagation_ns;
+        pod.is_some_and(|pod| pod.to_ns.saturating_add(slack_ns) < opened_ns)
     }
 
     /// The server's end was not seen: whose address it is, and why nobody saw it.
