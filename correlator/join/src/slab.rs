@@ -121,7 +121,7 @@ impl Slab {
         let mut by_seq: HashTable<u32> = HashTable::with_capacity(exchanges.len());
         let mut dead: Vec<u32> = Vec::new();
         for (row, exchange) in exchanges.iter().enumerate() {
-            let hash = exchange_hash(exchange.seq_req, exchange.role);
+            let hash = exchange_hash(exchange);
             let same = |&other: &u32| exchanges[other as usize].is_same(exchange);
             let Some(known) = by_seq.find_mut(hash, same) else {
                 by_seq.insert_unique(hash, index(row), |&r| hash_of(exchanges, r));
@@ -184,8 +184,11 @@ impl Slab {
 
     /// Exchanges of one role whose request begins with this sequence number, ascending.
     pub(crate) fn with_seq(&self, seq: i64, role: Role, found: &mut Vec<u32>) {
+        if seq < 0 {
+            return;
+        }
         let from = found.len();
-        let rows = self.by_seq.iter_hash(exchange_hash(seq, role)).copied();
+        let rows = self.by_seq.iter_hash(seq_hash(seq, role)).copied();
         found.extend(rows.filter(|&row| {
             let exchange = &self.exchanges[row as usize];
             exchange.seq_req == seq && exchange.role == role
@@ -195,7 +198,7 @@ impl Slab {
 
     /// Another row of the same exchange.
     pub(crate) fn same_exchange(&self, exchange: &Exchange) -> Option<u32> {
-        let hash = exchange_hash(exchange.seq_req, exchange.role);
+        let hash = exchange_hash(exchange);
         self.by_seq.find(hash, |&row| self.exchanges[row as usize].is_same(exchange)).copied()
     }
 
@@ -258,11 +261,16 @@ fn index(row: usize) -> u32 {
 }
 
 fn hash_of(exchanges: &[Exchange], row: u32) -> u64 {
-    let exchange = &exchanges[row as usize];
-    exchange_hash(exchange.seq_req, exchange.role)
+    exchange_hash(&exchanges[row as usize])
 }
 
-fn exchange_hash(seq: i64, role: Role) -> u64 {
+/// Exchanges without a sequence number are many, and are told apart by their start.
+fn exchange_hash(exchange: &Exchange) -> u64 {
+    let known = (exchange.seq_req >= 0).then_some(exchange.seq_req);
+    seq_hash(known.unwrap_or(exchange.start_ns), exchange.role)
+}
+
+fn seq_hash(seq: i64, role: Role) -> u64 {
     let mixed = (seq as u64 ^ (role as u64) << 33).wrapping_mul(MIX);
     mixed ^ mixed >> 29
 }
