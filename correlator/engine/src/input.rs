@@ -135,7 +135,8 @@ impl Input {
         look: Look,
         range: &ReadRange,
     ) -> Result<bool, InputError> {
-        Ok(self.exchanges.touched_since(look, &range.rows).await?
+        let with_open_requests = range.rows.start..range.requests.end;
+        Ok(self.exchanges.touched_since(look, &with_open_requests).await?
             || self.spans.touched_since(look, &range.rows).await?
             || self.access_logs.touched_since(look, &range.rows).await?
             || self.failures.touched_since(look, &range.rows).await?

@@ -80,6 +80,9 @@ pub(crate) struct Output {
     path: Table,
 }
 
+/// Uploaded files of each table of a window, in the order of their commits.
+type Staged = Vec<Vec<StagedFile>>;
+
 /// What became of one table, or of all.
 enum Put {
     /// It was as it should be.
@@ -194,6 +197,7 @@ impl Output {
             hops: read_newest(&self.hop, wanted).await?,
             ambiguous: read_newest(&self.ambiguous, wanted).await?,
             paths: read_newest(&self.path, wanted).await?,
+            ..WindowRows::default()
         })
     }
 
@@ -231,13 +235,9 @@ impl Output {
         if self.is_done(step).await? {
             return Ok(Written { is_overtaken: true, ..written });
         }
-        let staged = [
-            stage(&self.hop, rows, |w| &w.hops, step).await?,
-            stage(&self.ambiguous, rows, |w| &w.ambiguous, step).await?,
-            stage(&self.path, rows, |w| &w.paths, step).await?,
-        ];
+        let staged = self.stage(rows, step).await?;
         // Where nothing changes nothing is committed.
-        if !step.is_completion && self.is_as_wanted(&staged, step, 3).await? {
+        if !step.is_completion && self.is_as_wanted(&staged, step, staged.len()).await? {
             return Ok(written);
         }
         let mut step = step.clone();
@@ -247,7 +247,7 @@ impl Output {
                 // once; a backfill that was disturbed by it has the last word.
                 Put::Disturbed => {}
                 _ if step.writer == Writer::Backfill => {
-                    if self.is_as_wanted(&staged, &step, 3).await? {
+                    if self.is_as_wanted(&staged, &step, staged.len()).await? {
                         return Ok(written);
                     }
                 }
@@ -259,21 +259,31 @@ impl Output {
         Err(OutputError::Contended { table: Hop::TABLE })
     }
 
+    /// The tables of a window, in the order of their commits.
     fn tables(&self) -> [&Table; 3] {
         [&self.hop, &self.ambiguous, &self.path]
+    }
+
+    /// Uploads what the tables should hold.
+    async fn stage(&self, rows: &[WindowRows], step: &Step) -> Result<Staged, StoreError> {
+        Ok(vec![
+            stage(&self.hop, rows, |w| &w.hops, step).await?,
+            stage(&self.ambiguous, rows, |w| &w.ambiguous, step).await?,
+            stage(&self.path, rows, |w| &w.paths, step).await?,
+        ])
     }
 
     /// The tables in their order. Hop decides whose work it is and path makes it visible, be it
     /// with their progress alone.
     async fn put_all(
         &self,
-        staged: &[Vec<StagedFile>; 3],
+        staged: &[Vec<StagedFile>],
         step: &Step,
         written: &mut Written,
     ) -> Result<Put, OutputError> {
         let is_live = step.writer != Writer::Backfill;
-        for nth in 0..self.tables().len() {
-            let is_last = nth == 2;
+        for nth in 0..staged.len() {
+            let is_last = nth + 1 == staged.len();
             let must_commit = if is_last {
                 is_live || written.commits > 0
             } else {
@@ -292,7 +302,7 @@ impl Output {
     async fn put(
         &self,
         nth: usize,
-        staged: &[Vec<StagedFile>; 3],
+        staged: &[Vec<StagedFile>],
         step: &Step,
         must_commit: bool,
         written: &mut Written,
@@ -346,7 +356,7 @@ impl Output {
     /// Whether the first tables hold what they should.
     async fn is_as_wanted(
         &self,
-        staged: &[Vec<StagedFile>; 3],
+        staged: &[Vec<StagedFile>],
         step: &Step,
         tables: usize,
     ) -> Result<bool, StoreError> {

@@ -105,6 +105,7 @@ pub(crate) fn changed(before: &WindowRows, now: &WindowRows, revision: i32) -> W
         hops: rows_of(&groups, &before.hops, &now.hops, revision),
         ambiguous: rows_of(&groups, &before.ambiguous, &now.ambiguous, revision),
         paths: rows_of(&groups, &before.paths, &now.paths, revision),
+        ..WindowRows::default()
     }
 }
 
