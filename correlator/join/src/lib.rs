@@ -128,6 +128,11 @@ pub struct WindowRows {
     pub hops: Vec<tables::Hop>,
     pub ambiguous: Vec<tables::Ambiguous>,
     pub paths: Vec<tables::Path>,
+    /// The rest sums the window up, and is there when the window is final.
+    pub quality: Vec<tables::DataQuality>,
+    pub clock_offsets: Vec<tables::ClockOffset>,
+    pub edges: Vec<tables::EdgeMinute>,
+    pub calibrations: Vec<tables::Calibration>,
 }
 
 /// The rows of one window as [`WindowRows`] has them, hops and paths in Arrow columns. Texts may be

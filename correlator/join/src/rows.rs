@@ -1,8 +1,10 @@
 //! Paths become table rows: names from the cluster history at event time, evidence, verdicts.
 
 mod arrays;
+mod edge;
 mod hop;
 mod path;
+mod quality;
 mod row;
 mod structs;
 mod undecided;

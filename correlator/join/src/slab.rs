@@ -3,12 +3,14 @@
 //! A slab is the piece in which rows are read, kept and forgotten. Everything in it is in an order
 //! of its content, so that nothing later depends on the order of arrival.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use hashbrown::HashTable;
 
 use crate::address::{End, MIX};
 use crate::columns::{AccessLog, Attempt, Ended, Ending, Exchange, Kind, Malformed, Role, Span};
+use crate::id::Id;
 
 /// A row of one slab: the slab's window, counted since the epoch, and the position in its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +33,8 @@ pub(crate) struct Slab {
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) malformed: Vec<Malformed>,
     pub(crate) endings: Vec<Ending>,
+    /// Copies of spans that were left out, by trace.
+    pub(crate) copied_spans: BTreeMap<Id, i64>,
     by_seq: HashTable<u32>,
     by_span: HashTable<u32>,
     servers: Grouped,
@@ -104,7 +108,14 @@ impl Slab {
         self.spans.sort_unstable();
         // Equal rows may come by two ways; different ones under one id are both kept, for neither
         // can be told to be the true one.
-        self.spans.dedup();
+        let copied = &mut self.copied_spans;
+        self.spans.dedup_by(|copy, span| {
+            let is_copy = copy == span;
+            if is_copy {
+                *copied.entry(span.trace).or_default() += 1;
+            }
+            is_copy
+        });
         self.access_logs.sort_by_cached_key(|l| {
             (l.emitter_ip, l.ingest_seq, l.item, l.event_ns, l.request_id, l.end_lo_ns, l.collector)
         });
@@ -211,6 +222,21 @@ impl Slab {
             known.span == span && known.trace == trace
         }));
         found[from..].sort_unstable();
+    }
+
+    /// Traces in which different spans have one id; those of a trace that has several come as often.
+    pub(crate) fn traces_with_twin_spans(&self) -> impl Iterator<Item = Id> + '_ {
+        let has_twin = |row: &usize| {
+            let span = &self.spans[*row];
+            let twin = |&other: &u32| {
+                let other = other as usize;
+                other > *row
+                    && self.spans[other].span == span.span
+                    && self.spans[other].trace == span.trace
+            };
+            self.by_span.find(span_hash(span.span), twin).is_some()
+        };
+        (0..self.spans.len()).filter(has_twin).map(|row| self.spans[row].trace)
     }
 
     /// Requests received in a place, by start.

@@ -49,6 +49,9 @@ pub(super) fn push(
     let last_attempt = hops.iter().rfind(|h| h.parent == Some(0) && h.kind == Kind::Ingress);
     let names = &mut found.names;
     let missing = found.missing.len();
+    for (_, why) in &findings.missing {
+        *found.missing_of.entry(*why).or_default() += 1;
+    }
     found.missing.extend(findings.missing.iter().map(|(segment, why)| format!("{segment}: {why}")));
     found.paths.push(PathRow {
         path_id,

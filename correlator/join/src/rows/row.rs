@@ -1,11 +1,12 @@
 //! Hops and paths as records of fixed size, before they become rows or columns.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::address::{Address, Tuple};
 use crate::id::Id;
 use crate::names::Name;
-use crate::reason::Reasons;
+use crate::reason::{Reason, Reasons};
 
 /// One end of a hop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +76,7 @@ words! {
         SpanParent => "span_parent",
         Thread => "thread",
         Containment => "containment",
+        Statistical => "statistical",
         ClientExchange => "client_exchange",
         ServerExchange => "server_exchange",
         TcpSeq => "tcp_seq",
@@ -171,5 +173,7 @@ pub(crate) struct Found {
     pub(crate) names: Vec<Name>,
     /// `segment: REASON_CODE`.
     pub(crate) missing: Vec<String>,
+    /// How often each reason is in `missing`.
+    pub(crate) missing_of: BTreeMap<Reason, i64>,
     pub(crate) ambiguous: Vec<tables::Ambiguous>,
 }

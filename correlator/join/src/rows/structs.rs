@@ -4,15 +4,22 @@ use std::ops::Range;
 
 use tables::{Hop, Path, PathHop};
 
-use crate::WindowRows;
 use crate::address::Address;
 use crate::names::Name;
-use crate::rows::Scope;
 use crate::rows::row::{Failure, Found, HopRow, PathRow, Word as _};
+use crate::rows::{Scope, edge, quality};
+use crate::{Stage, WindowRows};
 
 pub(super) fn window(scope: &Scope<'_>, found: Found) -> WindowRows {
+    // What sums a window up is told once, when the window is final.
+    let is_final = scope.sight.stage == Stage::Final;
+    let clock_offsets = Vec::new();
     WindowRows {
         win: scope.head().win,
+        quality: if is_final { quality::rows(scope, &found, &clock_offsets) } else { Vec::new() },
+        edges: if is_final { edge::rows(scope, &found.hops) } else { Vec::new() },
+        calibrations: Vec::new(),
+        clock_offsets,
         hops: found.hops.iter().map(|row| hop(scope, row)).collect(),
         paths: found.paths.iter().map(|row| path(scope, &found, row)).collect(),
         ambiguous: found.ambiguous,

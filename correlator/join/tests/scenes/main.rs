@@ -5,3 +5,4 @@ mod hostile;
 mod lines;
 mod losses;
 mod scene;
+mod sums;
