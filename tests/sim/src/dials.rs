@@ -100,6 +100,9 @@ pub struct Dials {
     /// Calls that a service makes for a request, of --shape layers
     #[arg(long, default_value_t = 2)]
     pub fan_out: usize,
+    /// Part of the calls that no answer waits for, of --shape layers
+    #[arg(long, default_value_t = 0.0)]
+    pub detached: f64,
     /// Outside clients
     #[arg(long, default_value_t = 20)]
     pub clients: usize,
@@ -244,6 +247,7 @@ impl Dials {
         let part = "a part from 0 to 1";
         let parts = [
             ("stream-ids", self.stream_ids),
+            ("detached", self.detached),
             ("failing", self.failing),
             ("refused", self.refused),
             ("errors", self.errors),

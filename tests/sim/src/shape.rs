@@ -91,6 +91,8 @@ pub struct Call {
     pub after: Option<u16>,
     pub gap: Spread,
     pub probability: f64,
+    /// Whether the answer waits for it.
+    pub awaited: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -114,6 +116,7 @@ struct Branch {
     after: Option<u16>,
     gap: Spread,
     probability: f64,
+    awaited: bool,
     callee: Tree,
 }
 
@@ -136,8 +139,8 @@ impl Plan {
         });
         // A node's calls lie together; their nodes follow as the branches are walked.
         for branch in &tree.calls {
-            let Branch { after, gap, probability, .. } = *branch;
-            self.calls.push(Call { node: 0, after, gap, probability });
+            let Branch { after, gap, probability, awaited, .. } = *branch;
+            self.calls.push(Call { node: 0, after, gap, probability, awaited });
         }
         for (index, branch) in tree.calls.into_iter().enumerate() {
             let node = self.place(branch.callee);
@@ -217,7 +220,7 @@ impl Plan {
         };
         self.nodes.insert(0, node);
         let gap = Spread::Exponential { min: 40_000, mean: 40_000 };
-        self.calls.push(Call { node: 1, after: None, gap, probability: 1.0 });
+        self.calls.push(Call { node: 1, after: None, gap, probability: 1.0, awaited: true });
     }
 }
 

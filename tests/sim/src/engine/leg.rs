@@ -189,6 +189,11 @@ impl Simulation {
     /// Both ends of the leg are done; `reading` is the caller's thread that read the answer.
     pub(super) fn leg_is_over(&mut self, id: VisitId, reading: u32) {
         let visit = self.visits.get(id).clone();
+        if visit.leg == 0 {
+            let request = self.requests.get_mut(visit.request);
+            request.end_ns = self.now_ns;
+            request.status = visit.status;
+        }
         if visit.failure == Some("refused") {
             return self.refused_leg(&visit);
         }

@@ -1,6 +1,7 @@
 //! A root request: who it is, its ids, and what it looks like when it is over.
 
-use super::{Simulation, VisitId, What};
+use super::visit::Visit;
+use super::{Simulation, What};
 use crate::address::End;
 use crate::chance::{hash, unit, wide};
 use crate::fate::{Fate, Word};
@@ -19,8 +20,12 @@ pub(super) struct Request {
     pub(super) is_id_reused: bool,
     pub(super) has_hot_trace: bool,
     pub(super) is_stripped: bool,
-    /// Legs numbered so far.
+    /// Legs numbered so far, and those under way.
     pub(super) legs: u32,
+    pub(super) open_visits: u32,
+    /// When the client had its answer, and which.
+    pub(super) end_ns: i64,
+    pub(super) status: Option<i32>,
     /// What the proxy tried, in order.
     pub(super) attempts: Vec<Attempt>,
     /// The proxy's own end of the last of them.
@@ -65,6 +70,9 @@ impl Simulation {
             has_hot_trace: draw(3) < self.dials.trace_ids_reused,
             is_stripped: draw(4) < self.dials.ids_stripped,
             legs: 0,
+            open_visits: 0,
+            end_ns: 0,
+            status: None,
             attempts: Vec::new(),
             upstream_local: None,
             trace_id: None,
@@ -78,11 +86,15 @@ impl Simulation {
         self.schedule_arrival();
     }
 
-    /// The outside client has its answer, or knows that there is none.
-    pub(super) fn request_is_over(&mut self, root: VisitId) {
-        let visit = self.visits.get(root);
-        let (status, service) = (visit.status, visit.service);
+    /// A visit is over; after the last one the truth of the request is told.
+    pub(super) fn visit_is_over(&mut self, visit: &Visit) {
+        let request = self.requests.get_mut(visit.request);
+        request.open_visits -= 1;
+        if request.open_visits > 0 {
+            return;
+        }
         let request = self.requests.remove(visit.request);
+        let service = self.plan(request.plan).nodes[0].service;
         let has_proxy = self.shape.services[usize::from(service)].is_proxy;
         let line_is_there = matches!(request.access_log.word, Word::Seen | Word::None);
         let trace_id = request.trace_id.filter(|_| request.is_told_by_spans);
@@ -99,8 +111,8 @@ impl Simulation {
             entry_service: service,
             legs: request.legs,
             start_ns: request.start_ns,
-            end_ns: self.now_ns,
-            status,
+            end_ns: request.end_ns,
+            status: request.status,
             full_coverage: request.is_whole && line_is_there,
         });
     }

@@ -38,7 +38,14 @@ pub(super) struct Visit {
     pub(super) sent_by: u32,
     pub(super) serving: u32,
     pub(super) answering: u32,
+    /// Calls that the answer waits for, and calls that are not over.
     pub(super) open_calls: u32,
+    pub(super) children: u32,
+    /// It waits for no further call.
+    pub(super) is_answering: bool,
+    pub(super) is_over: bool,
+    /// The thread of its own that a call has which nobody waits for.
+    pub(super) worker: Option<u32>,
     pub(super) has_failed: bool,
     pub(super) status: Option<i32>,
     pub(super) failure: Option<&'static str>,
@@ -116,6 +123,7 @@ impl Simulation {
         let of = self.requests.get_mut(request);
         let leg = of.legs;
         of.legs += 1;
+        of.open_visits += 1;
         let key = of.key;
         let sizes = hash(self.dials.seed, &[0x512e, key, u64::from(leg)]);
         let is_long = sizes & 0xf == 0;
@@ -127,6 +135,9 @@ impl Simulation {
             }
             _ => Kind::Service,
         };
+        if let Some((parent, ..)) = parent {
+            self.visits.get_mut(parent).children += 1;
+        }
         self.visits.insert(Visit {
             request,
             key,
@@ -155,6 +166,10 @@ impl Simulation {
             serving: 0,
             answering: 0,
             open_calls: 0,
+            children: 0,
+            is_answering: false,
+            is_over: false,
+            worker: None,
             has_failed: false,
             status: None,
             failure: None,
@@ -174,10 +189,10 @@ impl Simulation {
     pub(super) fn send(&mut self, id: VisitId) {
         let visit = self.visits.get(id);
         let (client, service) = (visit.client, visit.service);
-        let (kind, leg) = (visit.kind, (visit.request, visit.parent));
+        let (kind, request) = (visit.kind, visit.request);
         let is_refused = kind == Kind::Ingress && self.draw(0, visit) < self.dials.refused;
         let target = match kind {
-            Kind::Ingress => self.untried(leg.0, service).map(Target::Pod),
+            Kind::Ingress => self.untried(request, service).map(Target::Pod),
             Kind::Edge | Kind::Service => Some(Target::Service(service)),
         };
         self.visits.get_mut(id).asked_ns = self.now_ns;
@@ -189,11 +204,7 @@ impl Simulation {
         if is_refused {
             return self.refuse(id, Some(server));
         }
-        let thread = leg.1.map(|parent| {
-            let caller = self.visits.get(parent);
-            let (pod, serving) = (caller.server, caller.serving);
-            self.crews[pod as usize].next(serving, &mut self.chance)
-        });
+        let thread = self.calling_thread(id);
         let (connection, sent_ns) = self.connection_to(client, target, server, service);
         let one_way_ns =
             self.one_way_ns(id, client, self.network.connections.get(connection).server);
@@ -202,7 +213,7 @@ impl Simulation {
         visit.connection = connection;
         visit.server = c.server;
         visit.sent_ns = sent_ns;
-        visit.sent_by = thread.unwrap_or(0);
+        visit.sent_by = thread;
         visit.ordinal = c.requests;
         visit.seq_request = c.seq_request;
         visit.seq_response = c.seq_response;
@@ -279,6 +290,7 @@ impl Simulation {
             return;
         }
         let (request, node, server) = (visit.request, visit.node, visit.server);
+        let is_answering = visit.is_answering;
         let plan = self.requests.get(request).plan;
         let calls = self.plan(plan).nodes[node as usize].calls.clone();
         for (index, at) in calls.enumerate() {
@@ -287,6 +299,7 @@ impl Simulation {
                 continue;
             }
             let (callee, gap) = (call.node, call.gap);
+            let awaited = call.awaited && !is_answering;
             let happens = call.probability >= 1.0 || self.chance.unit() < call.probability;
             if !happens {
                 self.trigger(id, Some(index as u16));
@@ -296,7 +309,12 @@ impl Simulation {
             let gap_ns = gap.draw(&mut self.chance);
             let parent = Some((id, index as u16, 1));
             let call = self.visit(request, parent, Client::Pod(server), service, callee);
-            self.visits.get_mut(id).open_calls += 1;
+            if awaited {
+                self.visits.get_mut(id).open_calls += 1;
+            } else {
+                let worker = self.crews[server as usize].begin(&mut self.chance);
+                self.visits.get_mut(call).worker = Some(worker);
+            }
             self.at(self.now_ns + gap_ns, What::Send(call));
         }
     }
@@ -309,6 +327,7 @@ impl Simulation {
         let plan = self.requests.get(visit.request).plan;
         let tail = self.plan(plan).nodes[visit.node as usize].tail;
         let tail_ns = tail.draw(&mut self.chance);
+        self.visits.get_mut(id).is_answering = true;
         self.at(self.now_ns + tail_ns, What::Answer(id));
     }
 
@@ -352,32 +371,61 @@ impl Simulation {
         self.at(written_ns + one_way_ns, What::Finish(id));
     }
 
-    pub(super) fn finish(&mut self, id: VisitId) {
-        let reading = self.visits.get(id).parent.map(|parent| {
-            let caller = self.visits.get(parent);
-            let (pod, serving) = (caller.server, caller.serving);
-            self.crews[pod as usize].next(serving, &mut self.chance)
-        });
-        self.leg_is_over(id, reading.unwrap_or(0));
+    /// The thread of the caller's pod that makes the next system call for a call.
+    fn calling_thread(&mut self, id: VisitId) -> u32 {
         let visit = self.visits.get(id);
-        let Some(parent) = visit.parent else {
-            self.request_is_over(id);
-            self.visits.remove(id);
-            return;
-        };
-        let visit = self.visits.remove(id);
+        let Some(caller) = visit.parent.map(|parent| self.visits.get(parent)) else { return 0 };
+        let (pod, serving) = (caller.server, visit.worker.unwrap_or(caller.serving));
+        self.crews[pod as usize].next(serving, &mut self.chance)
+    }
+
+    pub(super) fn finish(&mut self, id: VisitId) {
+        let reading = self.calling_thread(id);
+        self.leg_is_over(id, reading);
+        let visit = self.visits.get(id).clone();
+        if let Some(parent) = visit.parent {
+            self.call_is_over(parent, &visit);
+        }
+        self.visits.get_mut(id).is_over = true;
+        self.let_go(id);
+    }
+
+    /// A call has its answer, or knows that there is none.
+    fn call_is_over(&mut self, parent: VisitId, visit: &Visit) {
         if visit.kind == Kind::Ingress {
-            self.note_attempt(&visit);
+            self.note_attempt(visit);
             if visit.failure.is_some() && visit.attempt < TRIES_MAX {
-                return self.try_again(parent, &visit);
+                return self.try_again(parent, visit);
             }
         }
         let is_error = visit.status.is_none_or(|status| status >= 500);
         let caller = self.visits.get_mut(parent);
+        let server = caller.server;
+        if let Some(worker) = visit.worker {
+            self.crews[server as usize].end(worker);
+            return self.trigger(parent, Some(visit.call));
+        }
         caller.has_failed |= is_error;
         caller.open_calls -= 1;
         self.trigger(parent, Some(visit.call));
         self.answer_when_done(parent);
+    }
+
+    /// Forgets visits that are over and have no call under way, and the request after its last.
+    fn let_go(&mut self, id: VisitId) {
+        let mut next = Some(id);
+        while let Some(id) = next {
+            let visit = self.visits.get(id);
+            if !visit.is_over || visit.children > 0 {
+                return;
+            }
+            let visit = self.visits.remove(id);
+            next = visit.parent;
+            if let Some(parent) = next {
+                self.visits.get_mut(parent).children -= 1;
+            }
+            self.visit_is_over(&visit);
+        }
     }
 
     fn note_attempt(&mut self, visit: &Visit) {

@@ -49,7 +49,8 @@ impl Builder<'_> {
                 let mean = self.chance.between(50_000, 400_000);
                 let gap = Spread::Exponential { min: 40_000, mean };
                 let probability = if self.chance.happens(0.25) { 0.7 } else { 1.0 };
-                Branch { after, gap, probability, callee: self.tree(layer + 1) }
+                let awaited = !self.chance.happens(self.dials.detached);
+                Branch { after, gap, probability, awaited, callee: self.tree(layer + 1) }
             })
             .collect();
         let median = self.chance.between(100_000, 2_000_000);

@@ -75,6 +75,12 @@ fn first_row(index: usize) -> Tree {
         operation: index as u32,
         tail: Spread::LogNormal { min: 300_000, median: 1_500_000, sigma: 0.5 },
         network_ns: None,
-        calls: vec![Branch { after: None, gap, probability: CALLS_ON, callee: second }],
+        calls: vec![Branch {
+            after: None,
+            gap,
+            probability: CALLS_ON,
+            awaited: true,
+            callee: second,
+        }],
     }
 }

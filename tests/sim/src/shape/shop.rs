@@ -46,7 +46,7 @@ fn leaf(service: u16, operation: u32, tail: Spread) -> Tree {
 }
 
 fn branch(after: Option<u16>, gap: Spread, callee: Tree) -> Branch {
-    Branch { after, gap, probability: 1.0, callee }
+    Branch { after, gap, probability: 1.0, awaited: true, callee }
 }
 
 /// frontend -> cart -> price, store, and now and then cart again.

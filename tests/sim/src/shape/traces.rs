@@ -295,10 +295,13 @@ impl<'a> Trace<'a> {
                 after: after.map(|(i, _)| i as u16),
                 gap: Spread::Constant((call.start_ns - from_ns).max(1_000)),
                 probability: 1.0,
+                // What ends after its caller's answer was not waited for.
+                awaited: call.end_ns <= span.end_ns || !call.by_client,
                 callee: self.visit(call.callee, network_ns, names, depth + 1),
             });
         }
-        let last_ns = made.iter().map(|call| call.end_ns).max().unwrap_or(span.start_ns);
+        let awaited = made.iter().filter(|call| call.end_ns <= span.end_ns);
+        let last_ns = awaited.map(|call| call.end_ns).max().unwrap_or(span.start_ns);
         Tree {
             service: names.service(span),
             operation: names.operation(span),

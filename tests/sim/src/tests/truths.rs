@@ -76,6 +76,21 @@ fn legs_of_a_request_are_one_tree_that_is_nested_in_true_time() {
 }
 
 #[test]
+fn a_call_that_nobody_waits_for_may_outlive_its_request() {
+    let shape = crate::dials::Kind::Layers;
+    let run = run(Dials { shape, detached: 0.5, ..dials() });
+    let served: BTreeMap<(u64, u32), _> =
+        run.truth.legs.iter().map(|l| ((l.request, l.leg), l.true_server.unwrap())).collect();
+    assert_eq!(served.len(), run.truth.legs.len());
+    let calls = run.truth.legs.iter().filter_map(|l| Some((l, l.parent_leg?)));
+    let outlive =
+        calls.filter(|(l, parent)| l.true_client.end_ns > served[&(l.request, *parent)].end_ns);
+    assert!(outlive.count() > 100);
+    let legs: u32 = run.truth.requests.iter().map(|r| r.legs).sum();
+    assert_eq!(legs as usize, run.truth.legs.len());
+}
+
+#[test]
 fn a_request_has_full_coverage_only_where_no_leg_lacks_evidence() {
     let run = run(Dials { loss_agents: 0.05, loss_logs: 0.05, ..dials() });
     for request in &run.truth.requests {
