@@ -32,6 +32,8 @@ reasons! {
     OkThread => "OK_THREAD",
     /// The only assignment of calls to requests in which each call lies inside its request.
     OkContainment => "OK_CONTAINMENT",
+    /// The likeliest by far, as times go where exact ids prove that they tell.
+    OkStatistical => "OK_STATISTICAL",
     RetryAttempts => "RETRY_ATTEMPTS",
     /// The try among several at once whose answer was passed on.
     HedgedWinner => "HEDGED_WINNER",
@@ -71,6 +73,8 @@ reasons! {
     ProxyLocalReply => "PROXY_LOCAL_REPLY",
     /// More than one request fits by time and nothing else tells them apart.
     AmbigTimeOnly => "AMBIG_TIME_ONLY",
+    /// Too many were being served at once for their times to tell them apart.
+    AmbigDense => "AMBIG_DENSE",
     /// Calls share one HTTP/2 connection, and nothing tells their streams apart.
     AmbigH2Multiplex => "AMBIG_H2_MULTIPLEX",
     AmbigPodIpReuse => "AMBIG_POD_IP_REUSE",

@@ -1,10 +1,11 @@
 //! Inside one pod: which incoming request caused which outgoing call.
 //!
-//! In order: span parent, the proxy's log, thread, containment. A later one never overrules an
-//! earlier one. A call that more than one request may have caused stays undecided.
+//! In order: span parent, the proxy's log, thread, containment, statistics. A later one never
+//! overrules an earlier one. A call that more than one request may have caused stays undecided.
 
 mod by_span;
 mod place;
+mod statistics;
 mod thread;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use crate::link::Parent;
 use crate::link::proxy::{Lines, ProxyLinks};
 use crate::reason::Reason;
 use crate::relay::place::Scene;
+use crate::relay::statistics::Statistics;
 use crate::relay::thread::Threads;
 use crate::row_map::RowMap;
 use crate::sight::Sight;
@@ -55,6 +57,7 @@ pub(crate) struct Relays {
     pub(crate) others: BTreeMap<ExchangeId, Cause>,
     pub(crate) proxies: ProxyLinks,
     pub(crate) proxy_places: BTreeSet<u32>,
+    pub(crate) statistics: Statistics,
 }
 
 /// A span's stamps come from the SDK, an exchange's from the kernel; both lie on one node's clock.
@@ -63,10 +66,7 @@ const SPAN_TOLERANCE_NS: i64 = 2_000_000;
 impl Relays {
     pub(crate) fn decide(sight: &Sight<'_>) -> Self {
         let lines = Lines::new(sight);
-        let mut unseen: BTreeMap<u32, Vec<(i64, i64)>> = BTreeMap::new();
-        for request in sight.unseen_requests() {
-            unseen.entry(request.place).or_default().push((request.from_ns, request.to_ns));
-        }
+        let unseen = Unseen::new(sight);
         let mut relays = Self {
             parents: sight.row_map(),
             made_for: sight.row_map(),
@@ -74,10 +74,9 @@ impl Relays {
             ..Self::default()
         };
         for scene in place::scenes(sight) {
-            let mut unseen = unseen.remove(&scene.place).unwrap_or_default();
-            unseen.sort_unstable();
-            relays.decide_place(sight, &scene, &lines, Intervals::new(unseen.into_iter()));
+            relays.decide_place(sight, &scene, &lines, unseen.of(scene.place));
         }
+        statistics::decide(sight, &mut relays, &unseen);
         relays.made.sort_unstable();
         let mut first = 0;
         for of_server in relays.made.chunk_by(|a, b| a.server == b.server) {
@@ -88,13 +87,19 @@ impl Relays {
         relays
     }
 
-    fn decide_place(&mut self, sight: &Sight<'_>, scene: &Scene, lines: &Lines, unseen: Intervals) {
+    fn decide_place(
+        &mut self,
+        sight: &Sight<'_>,
+        scene: &Scene,
+        lines: &Lines,
+        unseen: Option<&Intervals>,
+    ) {
         let proxy = lines.of(scene.place);
         if let Some(lines) = proxy {
             self.proxy_places.insert(scene.place);
             self.proxies.decide(sight, &scene.servers, &scene.clients, lines);
         }
-        let mut context = Context { sight, scene, unseen, threads: None };
+        let mut context = Context::new(sight, scene, unseen);
         for &call in &scene.clients {
             let cause = match context.cause_by_span(call) {
                 Some(cause) => cause,
@@ -102,16 +107,25 @@ impl Relays {
                 None => context.cause_by_thread(call),
             };
             match cause {
-                Cause::Parent(parent) => {
-                    let start_ns = sight.exchange(call).start_ns;
-                    let Parent { server, by } = parent;
-                    self.made.push(Made { server, start_ns, call, by });
-                    self.parents.insert(call, parent);
-                }
+                Cause::Parent(parent) => self.give(sight, call, parent),
                 cause => {
                     self.others.insert(call, cause);
                 }
             }
+        }
+    }
+
+    fn give(&mut self, sight: &Sight<'_>, call: ExchangeId, parent: Parent) {
+        let start_ns = sight.exchange(call).start_ns;
+        let Parent { server, by } = parent;
+        self.made.push(Made { server, start_ns, call, by });
+        self.parents.insert(call, parent);
+    }
+
+    /// Another reason why a call is undecided.
+    fn doubt_more(&mut self, call: ExchangeId, reason: Reason) {
+        if let Some(Cause::Undecided { why, .. }) = self.others.get_mut(&call) {
+            *why = reason;
         }
     }
 
@@ -151,16 +165,41 @@ impl Relays {
     }
 }
 
+/// Requests of which only the client's end was seen, by the place that they came to.
+struct Unseen(BTreeMap<u32, Intervals>);
+
+impl Unseen {
+    fn new(sight: &Sight<'_>) -> Self {
+        let mut of_place: BTreeMap<u32, Vec<(i64, i64)>> = BTreeMap::new();
+        for request in sight.unseen_requests() {
+            of_place.entry(request.place).or_default().push((request.from_ns, request.to_ns));
+        }
+        let intervals = |mut times: Vec<(i64, i64)>| {
+            times.sort_unstable();
+            Intervals::new(times.into_iter())
+        };
+        Self(of_place.into_iter().map(|(place, times)| (place, intervals(times))).collect())
+    }
+
+    fn of(&self, place: u32) -> Option<&Intervals> {
+        self.0.get(&place)
+    }
+}
+
 /// What decides beside the links.
 struct Context<'a> {
     sight: &'a Sight<'a>,
     scene: &'a Scene,
-    unseen: Intervals,
+    unseen: Option<&'a Intervals>,
     /// Made when the first call asks.
     threads: Option<Threads<'a>>,
 }
 
 impl<'a> Context<'a> {
+    fn new(sight: &'a Sight<'a>, scene: &'a Scene, unseen: Option<&'a Intervals>) -> Self {
+        Self { sight, scene, unseen, threads: None }
+    }
+
     fn cause_by_span(&self, call: ExchangeId) -> Option<Cause> {
         let sight = self.sight;
         let callee = sight.server_of(call)?;
@@ -177,13 +216,12 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// By thread and containment, and by spans whose requests times alone tell.
     fn cause_by_thread(&mut self, call: ExchangeId) -> Cause {
-        let doubt = self.doubt(call);
-        let (sight, scene) = (self.sight, self.scene);
+        let (sight, place) = (self.sight, self.scene.place);
+        let cause = self.cause_without_ids(call);
         let callee = sight.server_of(call);
-        let threads = self.threads.get_or_insert_with(|| Threads::new(sight, scene));
-        let cause = threads.cause(call, callee, doubt);
-        let likely = callee.and_then(|s| by_span::likely_cause_of_call(sight, scene.place, s));
+        let likely = callee.and_then(|s| by_span::likely_cause_of_call(sight, place, s));
         match (&cause, likely) {
             (Cause::Undecided { candidates, .. }, Some(server)) if candidates.contains(&server) => {
                 Cause::Parent(Parent { server, by: Reason::OkContainment })
@@ -192,12 +230,22 @@ impl<'a> Context<'a> {
         }
     }
 
+    fn cause_without_ids(&mut self, call: ExchangeId) -> Cause {
+        let (doubt, callee) = (self.doubt(call), self.sight.server_of(call));
+        self.threads().cause(call, callee, doubt)
+    }
+
+    fn threads(&mut self) -> &Threads<'a> {
+        self.threads.get_or_insert_with(|| Threads::new(self.sight, self.scene))
+    }
+
     /// Why more requests may have been served at the call's begin than were seen.
     fn doubt(&self, call: ExchangeId) -> Option<Reason> {
         let row = self.sight.exchange(call);
         let lost = self.sight.coverage.whole(Some(row.node), row.start_ns, row.end_ns).err();
         let is_too_old = row.start_ns < self.sight.rows.start;
-        let has_unseen = !self.unseen.around(row.start_ns, row.start_ns).is_empty();
+        let at_ns = row.start_ns;
+        let has_unseen = self.unseen.is_some_and(|u| !u.around(at_ns, at_ns).is_empty());
         lost.or(is_too_old.then_some(Reason::MissingBeyondGuard))
             .or(has_unseen.then_some(Reason::MissingLate))
     }

@@ -51,6 +51,10 @@ pub(super) fn explain(code: &str) -> Option<Explanation> {
             "more than one fits by time, and nothing else tells them apart",
             "pass a trace context on, or serve one request a thread",
         ),
+        "AMBIG_DENSE" => (
+            "too many were being served at once for their times to tell them apart",
+            "pass a trace context on",
+        ),
         "AMBIG_H2_MULTIPLEX" => (
             "calls share one HTTP/2 connection, and nothing tells their streams apart",
             "pass a trace context on",

@@ -78,7 +78,8 @@ fn older_calls<'a>(
     })
 }
 
-fn scene(sight: &Sight<'_>, place: u32, from_ns: i64) -> Option<Scene> {
+/// A place with the calls that began at `from_ns` or later, and the requests they may belong to.
+pub(super) fn scene(sight: &Sight<'_>, place: u32, from_ns: i64) -> Option<Scene> {
     let mut scene = Scene { place, ..Scene::default() };
     let older = older_calls(sight, place, from_ns).map(|(window, row)| RowId { window, row });
     scene.clients.extend(older);

@@ -46,6 +46,11 @@ impl<'a> Threads<'a> {
         Self { sight, scene, open, habits: habits(sight, scene.place) }
     }
 
+    /// Requests that were being served.
+    pub(super) fn open_at(&self, at_ns: i64) -> usize {
+        self.open.around(at_ns, at_ns).len()
+    }
+
     pub(super) fn cause(
         &self,
         call: ExchangeId,

@@ -146,6 +146,11 @@ pub(super) fn undecided(
     let Some(Cause::Undecided { candidates, why }) = scope.relays.others.get(&call) else {
         return Vec::new();
     };
+    // Without posteriors every candidate is as good as another.
+    let even = || candidates.iter().map(|&s| (s, 1.0 / candidates.len() as f64)).collect();
+    let posteriors = scope.relays.statistics.likely(call);
+    let evidence = posteriors.map_or("containment", |_| "statistical");
+    let likely: Vec<(ExchangeId, f64)> = posteriors.map_or_else(even, <[_]>::to_vec);
     let row = Ambiguous {
         segment: format!(
             "relay in {}: call to {}",
@@ -153,14 +158,14 @@ pub(super) fn undecided(
             scope.sight.exchange(call).remote()
         ),
         reason: why.code().into(),
-        candidates: candidates
-            .iter()
+        candidates: likely
+            .into_iter()
             .take(CANDIDATES_MAX)
-            .map(|&s| Candidate {
+            .map(|(s, p)| Candidate {
                 path_id: None,
                 what: format!("request from {}", scope.sight.exchange(s).remote()),
-                p: 1.0 / candidates.len() as f64,
-                evidence: vec!["containment".into()],
+                p,
+                evidence: vec![evidence.into()],
             })
             .collect(),
         decided_by: "span ids, or one thread a request".into(),
