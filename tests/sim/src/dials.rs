@@ -103,8 +103,8 @@ pub struct Dials {
     /// Part of the calls that no answer waits for, of --shape layers
     #[arg(long, default_value_t = 0.0)]
     pub detached: f64,
-    /// Outside clients
-    #[arg(long, default_value_t = 20)]
+    /// Outside clients [peak: 1200]
+    #[arg(long, default_value_if("shape", "peak", "1200"), default_value_t = 20)]
     pub clients: usize,
     /// How requests enter the cluster
     #[arg(long, value_enum, default_value_t)]

@@ -175,7 +175,8 @@ pub struct AccessLog {
     pub remote_port: Option<u16>,
     pub operation: u32,
     pub status: i32,
-    pub bytes_received: i64,
+    /// `None` where the format counts bodies alone.
+    pub bytes_received: Option<i64>,
     pub body_bytes_sent: i64,
     pub end_lo_ns: i64,
     pub end_hi_ns: i64,
@@ -192,7 +193,7 @@ pub struct AccessLog {
 pub struct Attempt {
     pub end: End,
     pub status: i32,
-    pub response_length: i64,
+    pub response_length: Option<i64>,
     pub duration_ns: i64,
 }
 

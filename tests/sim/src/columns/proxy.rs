@@ -118,7 +118,7 @@ impl AccessLogs {
         self.method.append_value(operation.method);
         self.route.append_value(&operation.route);
         self.status.append_value(l.status);
-        self.bytes_received.append_value(l.bytes_received);
+        self.bytes_received.append_option(l.bytes_received);
         self.body_bytes_sent.append_value(l.body_bytes_sent);
         self.end_lo_ns.append_value(l.end_lo_ns);
         self.end_hi_ns.append_value(l.end_hi_ns);
@@ -156,7 +156,7 @@ impl Attempts {
             self.ip.append_value(text::ip(attempt.end, &mut buffer));
             self.port.append_value(attempt.end.port.into());
             self.status.append_value(attempt.status);
-            self.response_length.append_value(attempt.response_length);
+            self.response_length.append_option(attempt.response_length);
             self.duration_ns.append_value(attempt.duration_ns);
             self.group.append_value(0);
         }

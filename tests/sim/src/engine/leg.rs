@@ -4,19 +4,17 @@ use super::{Simulation, VisitId};
 use crate::address::End;
 use crate::chance::hash;
 use crate::dials::{Ingress, Protocol};
-use crate::engine::visit::Visit;
+use crate::engine::visit::{HEAD, Visit};
 use crate::fate::{Fate, What, Word};
 use crate::network::{Client, Turn};
 use crate::observation::{
-    AccessLog, EndedBy, Exchange, NodeId, PodId, Role, Seen, Sender, Span, SpanKind,
+    AccessLog, Attempt, EndedBy, Exchange, NodeId, PodId, Role, Seen, Sender, Span, SpanKind,
 };
 use crate::truth::{self, Times};
 
 const US: i64 = 1_000;
 const MS: i64 = 1_000_000;
 const SECOND: i64 = 1_000_000_000;
-/// Bytes of an answer before its body.
-const HEAD: i64 = 120;
 
 impl Simulation {
     /// The caller's span of a call, where callers make them; the callee is told of it.
@@ -155,7 +153,7 @@ impl Simulation {
             remote_port: None,
             operation: self.plan(request.plan).nodes[visit.node as usize].operation,
             status: visit.status.unwrap_or(502),
-            bytes_received: visit.bytes_request,
+            bytes_received: Some(visit.bytes_request),
             body_bytes_sent: visit.bytes_response - HEAD,
             end_lo_ns: whole(end_ns, SECOND),
             end_hi_ns: whole(end_ns, SECOND) + SECOND - 1,
@@ -175,7 +173,10 @@ impl Simulation {
             line.end_hi_ns = line.end_lo_ns + 2 * MS - 1;
             line.attempt_count = Some(line.attempts.len() as i32);
             line.upstream_local = request.upstream_local;
-            line.attempts = line.attempts.pop().into_iter().collect();
+            line.bytes_received = None;
+            let last = line.attempts.pop();
+            let last = last.map(|last| Attempt { response_length: None, ..last });
+            line.attempts = last.into_iter().collect();
         }
         let (sender, true_ns) = (Sender::Syslog(visit.server), visit.written_ns);
         let request = visit.request;

@@ -98,6 +98,8 @@ impl Crew {
     }
 }
 
+/// Bytes of an answer before its body.
+pub(super) const HEAD: i64 = 120;
 /// Tries of one request by a proxy.
 const TRIES_MAX: u32 = 3;
 /// A server that drops a request does so after this time.
@@ -434,7 +436,7 @@ impl Simulation {
         self.requests.get_mut(visit.request).attempts.push(Attempt {
             end,
             status: visit.status.unwrap_or(502),
-            response_length: visit.status.map_or(0, |_| visit.bytes_response - 120),
+            response_length: Some(visit.status.map_or(0, |_| visit.bytes_response - HEAD)),
             duration_ns: (ms(self.now_ns) - ms(visit.asked_ns)) * 1_000_000,
         });
     }
