@@ -36,6 +36,12 @@ impl Address {
         (self.0 >> 32 == 0xffff).then(|| (self.0 as u32).to_be_bytes())
     }
 
+    /// An address that never leaves its network namespace.
+    pub(crate) fn is_loopback(self) -> bool {
+        let v4 = self.v4();
+        v4.map_or(self.0 == Ipv6Addr::LOCALHOST.to_bits(), |octets| octets[0] == 127)
+    }
+
     pub(crate) fn is_some(self) -> bool {
         self != Self::NONE
     }

@@ -261,7 +261,13 @@ fn calls(sight: &Sight<'_>, relays: &Relays, server: ExchangeId) -> Vec<Leg> {
             }),
         }
     }
-    placed.append(&mut legs);
+    // What the line does not list stands where it began.
+    let start_ns = |leg: &Leg| leg.client.map(|client| sight.exchange(client).start_ns);
+    for leg in legs {
+        let is_later = |other: &Leg| start_ns(other).is_some_and(|ns| Some(ns) > start_ns(&leg));
+        let at = placed.iter().position(is_later).unwrap_or(placed.len());
+        placed.insert(at, leg);
+    }
     placed
 }
 

@@ -94,16 +94,18 @@ impl Relays {
         lines: &Lines,
         unseen: Option<&Intervals>,
     ) {
-        let proxy = lines.of(scene.place);
-        if let Some(lines) = proxy {
-            self.proxy_places.insert(scene.place);
-            self.proxies.decide(sight, &scene.servers, &scene.clients, lines);
+        let is_proxy = lines.is_proxy(scene.place);
+        if lines.of(scene.place).is_some() {
+            if is_proxy {
+                self.proxy_places.insert(scene.place);
+            }
+            self.proxies.decide(sight, &scene.servers, &scene.clients, lines, scene.place);
         }
         let mut context = Context::new(sight, scene, unseen);
         for &call in &scene.clients {
             let cause = match context.cause_by_span(call) {
                 Some(cause) => cause,
-                None if proxy.is_some() => self.cause_in_proxy(context.doubt(call), call),
+                None if is_proxy => self.cause_in_proxy(context.doubt(call), call),
                 None => context.cause_by_thread(call),
             };
             match cause {

@@ -14,8 +14,10 @@ use crate::names::{Name, Translation};
 /// One try of one server, in the order the proxy made them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attempt {
-    /// `None` where no server was selectable.
+    /// `None` where no server was selectable, or it was in the proxy's own pod.
     pub(crate) server: Option<End>,
+    /// The server was in the proxy's own pod: a sidecar's application.
+    pub(crate) is_inside: bool,
     pub(crate) status: Option<i32>,
     pub(crate) response_length: Option<i64>,
     pub(crate) duration_ns: Option<i64>,
@@ -170,10 +172,11 @@ fn attempts(batch: &Batch<'_>) -> Result<Attempts, ColumnError> {
     let (length, duration) = (values.longs("response_length")?, values.longs("duration_ns")?);
     let all = (0..values.batch.num_rows())
         .map(|row| Attempt {
-            server: ip[row].and_then(|ip| {
+            server: ip[row].filter(|ip| !ip.is_loopback()).and_then(|ip| {
                 let port = u16::try_from(int(port, row)?).ok()?;
                 Some(End { ip, port })
             }),
+            is_inside: ip[row].is_some_and(|ip| ip.is_loopback()),
             status: int(status, row),
             response_length: long(length, row),
             duration_ns: long(duration, row),

@@ -3,28 +3,38 @@
 //! A proxy's worker serves many requests on one thread, so threads say nothing. Its log line says
 //! how many servers it tried for a request and for how long; a call lies inside its request. Both
 //! together are constraints, and only what they force is linked:
-//! 1. a log line's request id, where a callee's server span carries the same one, names the call;
+//! 1. a log line's request id, where the callee saw the same one, names the call, and so does the
+//!    proxy's end of the connection in the line;
 //! 2. a call belongs to a request that contains it, no request has more calls than attempts;
 //! 3. log lines and requests are paired by time, duration, bytes and the calls' addresses; a single
 //!    worker writes its lines in the order in which its requests end.
 
 mod line;
+mod naming;
 mod scene;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::address::Address;
+use crate::address::{Address, End};
+use crate::columns::Exchange;
+use crate::id::Id;
 use crate::link::Parent;
 use crate::reason::Reason;
 use crate::row_map::RowMap;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, LogId, RowId};
+use line::EVENT_LOOP_NS;
+use naming::Named;
 use scene::Scene;
 
 /// The lines in sight by the place that wrote them.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     of_place: BTreeMap<u32, Vec<LogId>>,
+    /// Lines that name their client's socket, by place and that socket.
+    of_peer: BTreeMap<(u32, End), Vec<LogId>>,
+    /// Places of which some line tells of a server elsewhere, or of none.
+    proxies: BTreeSet<u32>,
 }
 
 impl Lines {
@@ -49,6 +59,14 @@ impl Lines {
                 if let Some(place) = place {
                     let id = RowId { window, row: row as u32 };
                     lines.of_place.entry(place).or_default().push(id);
+                    let port = log.remote_port.and_then(|port| u16::try_from(port).ok());
+                    if let Some((ip, port)) = log.remote_ip.zip(port) {
+                        let peer = End { ip, port };
+                        lines.of_peer.entry((place, peer)).or_default().push(id);
+                    }
+                    if slab.attempts(&log.attempts).iter().any(|attempt| !attempt.is_inside) {
+                        lines.proxies.insert(place);
+                    }
                 }
             }
         }
@@ -58,6 +76,24 @@ impl Lines {
     /// Lines of a place, in the order in which it wrote them; `None` where it writes none.
     pub(crate) fn of(&self, place: u32) -> Option<&[LogId]> {
         self.of_place.get(&place).map(Vec::as_slice)
+    }
+
+    /// Whether a place passes requests on to others. A sidecar that only hands them to its own pod
+    /// says nothing of the calls that the pod makes.
+    pub(crate) fn is_proxy(&self, place: u32) -> bool {
+        self.proxies.contains(&place)
+    }
+
+    /// The only line that names the client's socket of a request and was written at its end.
+    fn of_turn(&self, sight: &Sight<'_>, server: &Exchange) -> Option<LogId> {
+        let lines = self.of_peer.get(&(server.place, server.remote()))?.iter().copied();
+        let mut near = lines.filter(|&id| {
+            let line = sight.slabs.log(id);
+            line.end_lo_ns - EVENT_LOOP_NS <= server.end_ns
+                && server.end_ns < line.end_hi_ns + EVENT_LOOP_NS
+        });
+        let first = near.next()?;
+        near.next().is_none().then_some(first)
     }
 }
 
@@ -72,6 +108,8 @@ pub(crate) struct ProxyLinks {
     pub(crate) log_of: RowMap<LogId>,
     /// Requests received by a proxy that more than one line fits.
     pub(crate) log_candidates: BTreeMap<ExchangeId, Vec<LogId>>,
+    /// Request ids that several requests of one proxy carry.
+    pub(crate) shared_ids: BTreeSet<Id>,
 }
 
 impl ProxyLinks {
@@ -85,11 +123,15 @@ impl ProxyLinks {
         sight: &Sight<'_>,
         servers: &[ExchangeId],
         clients: &[ExchangeId],
-        lines: &[LogId],
+        lines: &Lines,
+        place: u32,
     ) {
-        let mut scene = Scene::new(sight, servers, clients, lines.to_vec());
-        scene.name_calls_by_request_id();
+        let of_place = lines.of(place).unwrap_or_default();
+        let mut scene = Scene::new(sight, servers, clients, of_place.to_vec());
+        scene.named = Named::new(&scene, lines);
         scene.narrow();
+        scene.give_unlisted();
+        self.shared_ids.extend(scene.shared_ids());
         self.take(&scene);
     }
 
@@ -98,10 +140,9 @@ impl ProxyLinks {
             let client = scene.clients[call];
             match parent {
                 Some(server) => {
-                    let by = match scene.log_of_call.get(&call) {
-                        Some(&log) if scene.server_of_log[log] == Some(*server) => {
-                            Reason::OkUpstreamUnique
-                        }
+                    let by = match scene.named.listed.get(&call) {
+                        Some(&(log, by)) if scene.server_of_log[log] == Some(*server) => by,
+                        None if scene.named.unlisted.contains_key(&call) => Reason::OkExactId,
                         _ => Reason::OkContainment,
                     };
                     let parent = Parent { server: scene.servers[*server], by };

@@ -3,6 +3,8 @@
 mod contradiction;
 mod destination;
 mod service;
+mod subrequest;
+mod unlisted;
 
 use crate::SECOND;
 use crate::address::Tuple;
@@ -327,6 +329,11 @@ impl<'a> Writer<'a> {
     }
 
     fn labels(&self, leg: &Leg, hop: &mut HopRow) {
+        self.label_tries(leg, hop);
+        self.label_beside(leg, hop);
+    }
+
+    fn label_tries(&self, leg: &Leg, hop: &mut HopRow) {
         let Some(a) = leg.logged else { return };
         let attempts = self.scope.sight.slabs.attempts(a.log);
         let group = attempts[a.index].group;

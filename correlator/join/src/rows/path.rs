@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::Stage;
+use crate::columns::{AccessLog, Attempt};
 use crate::names::Name;
 use crate::path::{Root, Tree};
 use crate::reason::{Reason, Reasons};
@@ -11,6 +12,10 @@ use crate::rows::Scope;
 use crate::rows::hop;
 use crate::rows::row::{Found, HopRow, Kind, PathRow};
 use crate::verdict::Findings;
+
+/// Flags of Envoy for answers of its own that its configuration asks for: no route, a rate limit, a
+/// refused authorisation, an injected fault, a malformed request, overload.
+const ANSWERED_AS_TOLD: [&str; 8] = ["NR", "RL", "RLSE", "UAEX", "FI", "IH", "OM", "DPE"];
 
 /// Writes a path and its hops.
 pub(super) fn push(
@@ -24,6 +29,9 @@ pub(super) fn push(
     if matches!(tree.root, Root::Call(_)) && scope.sight.stage != Stage::Final {
         // The request that caused it may still be going on.
         findings.miss("cause of the first call".into(), Reason::MissingLate);
+    }
+    if scope.sight.stage != Stage::Final {
+        expect_lines(scope, tree, &mut findings);
     }
     let writer = hop::Writer::new(*scope, tree);
     let first = found.hops.len();
@@ -42,11 +50,14 @@ pub(super) fn push(
     for hop in hops {
         reasons.extend(hop.reasons);
     }
-    if line.is_some_and(|(_, tries)| !tries.is_empty() && tries.iter().all(|a| a.server.is_none()))
+    reasons.extend(line.map_or(Reasons::default(), |(log, tries)| never_sent(scope, log, tries)));
+    if log
+        .and_then(|l| l.request_id)
+        .is_some_and(|id| scope.relays.proxies.shared_ids.contains(&id))
     {
-        reasons.insert(Reason::MissingUpstreamNeverSent);
+        reasons.insert(Reason::AmbigDupRequestId);
     }
-    let last_attempt = hops.iter().rfind(|h| h.parent == Some(0) && h.kind == Kind::Ingress);
+    let last_attempt = hops.iter().rfind(|h| h.parent == Some(0) && is_answer(h));
     let names = &mut found.names;
     let missing = found.missing.len();
     for (_, why) in &findings.missing {
@@ -76,6 +87,42 @@ pub(super) fn push(
         conf_joint: findings.conf_joint(),
         hops: range(first, found.hops.len()),
     });
+}
+
+/// Why a line names no server.
+fn never_sent(scope: &Scope<'_>, log: &AccessLog, tries: &[Attempt]) -> Reasons {
+    let mut reasons = Reasons::default();
+    if tries.is_empty() || tries.iter().any(|a| a.server.is_some() || a.is_inside) {
+        return reasons;
+    }
+    let flags = log.flags.map_or("", |flags| scope.text(flags));
+    let is_told = flags.split(',').any(|flag| ANSWERED_AS_TOLD.contains(&flag));
+    let told = if is_told { Reason::ProxyLocalReply } else { Reason::MissingUpstreamNeverSent };
+    reasons.insert(told);
+    reasons
+}
+
+/// Whether a proxy may have passed on what this call answered.
+fn is_answer(hop: &HopRow) -> bool {
+    let beside = [Reason::AuthSubrequest, Reason::MirrorCopy, Reason::HedgedLoser];
+    hop.kind == Kind::Ingress && !hop.reasons.iter().any(|reason| beside.contains(&reason))
+}
+
+/// Proxies write a line for every request; one that is not there yet has the status and the id, and
+/// may tell of tries that nobody saw.
+fn expect_lines(scope: &Scope<'_>, tree: &Tree<'_>, findings: &mut Findings) {
+    for server in tree.legs.iter().filter_map(|leg| leg.server) {
+        let exchange = scope.sight.exchange(server);
+        let proxies = &scope.relays.proxies;
+        let is_expected = scope.relays.proxy_places.contains(&exchange.place)
+            && !proxies.log_of.contains(server)
+            && !proxies.log_candidates.contains_key(&server);
+        if is_expected {
+            let pod = exchange.pod.and_then(|uid| scope.sight.owners.pod(uid));
+            let name = pod.map_or("the proxy", |pod| scope.text(pod.name));
+            findings.miss(format!("log line of {name}"), Reason::MissingLate);
+        }
+    }
 }
 
 fn range(from: usize, to: usize) -> Range<u32> {

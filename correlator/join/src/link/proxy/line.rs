@@ -53,7 +53,8 @@ impl Scene<'_> {
         let (line, e) = (self.line(log), self.server(server));
         let same_bytes = line.bytes_received.is_none_or(|b| b == e.bytes_request);
         let body_fits = line.body_bytes_sent.is_none_or(|b| b <= e.bytes_response);
-        same_bytes && body_fits && line.remote_ip.is_none_or(|ip| ip == e.remote_ip)
+        let same_port = line.remote_port.is_none_or(|port| port == i32::from(e.remote_port));
+        same_bytes && body_fits && same_port && line.remote_ip.is_none_or(|ip| ip == e.remote_ip)
     }
 
     /// Whether a line tells of an attempt at that address, or can't be read that far.
@@ -66,12 +67,14 @@ impl Scene<'_> {
     pub(super) fn calls_agree(&self, log: usize, server: usize, calls: &[usize]) -> bool {
         let line = self.line(log);
         let named_are_its = self
-            .calls_named
+            .named
+            .calls_of
             .get(&log)
             .into_iter()
             .flatten()
             .all(|&call| self.parent[call].is_none_or(|parent| parent == server));
-        let its_are_named = calls.iter().all(|c| self.log_of_call.get(c).is_none_or(|l| *l == log));
+        let its_are_named =
+            calls.iter().all(|c| self.named.listed.get(c).is_none_or(|(l, _)| *l == log));
         let mut attempts =
             self.attempts(log).iter().filter_map(|a| Some((a.server?, a.duration_ns)));
         let listed = calls.iter().all(|&call| {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::End;
 use crate::columns::{AccessLog, Attempt, Exchange};
-use crate::id::Id;
 use crate::interval::Intervals;
 use crate::link::proxy::line::EVENT_LOOP_NS;
+use crate::link::proxy::naming::Named;
 use crate::matching;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, LogId};
@@ -22,14 +22,14 @@ const ROUNDS_MAX: usize = 4;
 const ALIGNED_CELLS_MAX: usize = 1 << 22;
 
 pub(super) struct Scene<'a> {
-    sight: &'a Sight<'a>,
+    pub(super) sight: &'a Sight<'a>,
     /// By start.
     pub(super) servers: &'a [ExchangeId],
     pub(super) clients: &'a [ExchangeId],
     pub(super) logs: Vec<LogId>,
     /// Lines are in the order in which the requests end.
     is_in_order: bool,
-    open: Intervals,
+    pub(super) open: Intervals,
     /// Indexes into `servers`, ascending by their end, of the requests that a line fits.
     pub(super) fitting: Vec<Vec<usize>>,
     /// Indexes into `logs`, by index into `servers`: the same the other way round.
@@ -42,9 +42,7 @@ pub(super) struct Scene<'a> {
     pub(super) parent: Vec<Option<usize>>,
     /// Indexes into `servers`, by index into `logs`.
     pub(super) server_of_log: Vec<Option<usize>>,
-    /// Index into `logs`, by index into `clients`: the call that a request id names.
-    pub(super) log_of_call: BTreeMap<usize, usize>,
-    pub(super) calls_named: BTreeMap<usize, Vec<usize>>,
+    pub(super) named: Named,
 }
 
 impl<'a> Scene<'a> {
@@ -77,8 +75,7 @@ impl<'a> Scene<'a> {
             rank,
             parent: vec![None; clients.len()],
             server_of_log: vec![None; logs.len()],
-            log_of_call: BTreeMap::new(),
-            calls_named: BTreeMap::new(),
+            named: Named::default(),
             logs,
         };
         for log in 0..scene.logs.len() {
@@ -88,30 +85,6 @@ impl<'a> Scene<'a> {
             scene.find_unseen(log, &by_end);
         }
         scene
-    }
-
-    /// A request id that one line and one callee's span carry names the call of that line.
-    pub(super) fn name_calls_by_request_id(&mut self) {
-        let sight = self.sight;
-        let mut lines: BTreeMap<Id, Vec<usize>> = BTreeMap::new();
-        for log in 0..self.logs.len() {
-            if let Some(request_id) = self.line(log).request_id {
-                lines.entry(request_id).or_default().push(log);
-            }
-        }
-        for (call, client) in self.clients.iter().enumerate() {
-            let span = sight.server_of(*client).and_then(|s| sight.span_of(s).one());
-            let request_id = span.and_then(|s| sight.slabs.span(s).request_id);
-            let found = request_id.and_then(|id| lines.get(&id)).map(Vec::as_slice);
-            if let Some([log]) = found {
-                // A service that passes the id on calls back through the proxy with it too.
-                let remote = sight.exchange(*client).remote();
-                if self.lists(*log, remote) {
-                    self.log_of_call.insert(call, *log);
-                    self.calls_named.entry(*log).or_default().push(call);
-                }
-            }
-        }
     }
 
     /// Decides calls and lines in turn until nothing more follows.
@@ -132,6 +105,8 @@ impl<'a> Scene<'a> {
         let candidates: Vec<Vec<usize>> = (0..self.clients.len())
             .map(|call| match self.parent[call] {
                 Some(known) => vec![known],
+                // Not one of any line's tries.
+                None if self.named.unlisted.contains_key(&call) => Vec::new(),
                 None => {
                     let mut possible = self.possible_parents(call);
                     if !possible.is_empty() && self.may_be_of_unseen(call) {
@@ -164,7 +139,7 @@ impl<'a> Scene<'a> {
                 .peekable();
             lines.peek().is_none() || lines.any(|&l| self.lists(l, remote))
         });
-        let Some(&log) = self.log_of_call.get(&call) else { return possible };
+        let Some(&(log, _)) = self.named.listed.get(&call) else { return possible };
         if let Some(server) = self.server_of_log[log] {
             return vec![server];
         }
@@ -184,7 +159,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Whether a line that fits no request tells of an attempt that this call may be.
-    fn may_be_of_unseen(&self, call: usize) -> bool {
+    pub(super) fn may_be_of_unseen(&self, call: usize) -> bool {
         let row = self.client(call);
         let lines = self.of_unseen.get(&row.remote());
         lines.into_iter().flatten().any(|&log| {
