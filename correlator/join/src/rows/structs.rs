@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tables::{Hop, Path, PathHop};
+use tables::{Calibration, Hop, Path, PathHop};
 
 use crate::address::Address;
 use crate::names::Name;
@@ -18,12 +18,25 @@ pub(super) fn window(scope: &Scope<'_>, found: Found) -> WindowRows {
         win: scope.head().win,
         quality: if is_final { quality::rows(scope, &found, &clock_offsets) } else { Vec::new() },
         edges: if is_final { edge::rows(scope, &found.hops) } else { Vec::new() },
-        calibrations: Vec::new(),
+        calibrations: if is_final { calibrations(scope) } else { Vec::new() },
         clock_offsets,
         hops: found.hops.iter().map(|row| hop(scope, row)).collect(),
         paths: found.paths.iter().map(|row| path(scope, &found, row)).collect(),
         ambiguous: found.ambiguous,
     }
+}
+
+/// What the methods that judge by times were worth in the window.
+fn calibrations(scope: &Scope<'_>) -> Vec<Calibration> {
+    let head = scope.head();
+    let row = Calibration {
+        hour: head.hour,
+        win: head.win,
+        stage: head.stage.into(),
+        finality: head.finality.into(),
+        ..Calibration::default()
+    };
+    scope.relays.statistics.calibration(&row).into_iter().collect()
 }
 
 /// 128 bits as a column shows them.

@@ -5,4 +5,5 @@ mod hostile;
 mod lines;
 mod losses;
 mod scene;
+mod statistics;
 mod sums;
