@@ -1,32 +1,40 @@
 //! Which request caused which call, from times alone, with how sure that is.
 //!
 //! Enter through [`assign`]. The method is multi-hypothesis tracking (Reid 1979): the events of a
-//! pod are walked in order, a hypothesis is a set of open requests with the calls each has made, a
-//! call extends every hypothesis by each request that is open, or by none, and the likeliest are
-//! kept. What the steps of requests look like is learned from the walk itself, each step weighted
-//! with its posterior, and the walk repeated (expectation and maximisation). It starts from requests
-//! that were alone in their pod, and from gaps that are commoner than chance.
+//! pod are walked in order, a hypothesis says which open request made which call, and the likeliest
+//! are kept, in groups of requests that depend on each other (clusters, in Reid's words). What the
+//! steps of requests look like, and who goes first, is learned from the walk itself, each step
+//! weighted with its posterior, and the walk repeated (expectation and maximisation). It starts from
+//! requests that were alone in their pod, from gaps that are commoner than chance, and from more
+//! than one belief about order, of which the one goes on that explains a sample best.
 //!
 //! It never reads an id of a trace, decides nothing for the caller, who compares the posterior with
 //! thresholds of its own, and gives the same answer for any order of its input.
 
 mod chain;
 mod chance;
+mod common;
 mod counts;
+mod doubt;
+mod field;
 mod gap;
-mod idle;
+mod group;
 mod lattice;
+mod learn;
 mod model;
+mod order;
 mod pattern;
+mod pod;
 mod start;
 mod timeline;
+mod wait;
 mod walk;
 mod walked;
+mod ways;
 
-use chance::Beliefs;
-use model::Model;
-use pattern::Patterns;
+use learn::{LATER_HEAT, Learner, NARROW};
 use timeline::Timelines;
+use walk::Breadth;
 
 /// A request that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +60,6 @@ pub struct Call {
     pub key: u64,
     /// The request of this workload that is the call's other end, which cannot be its cause.
     pub served_as: Option<u32>,
-    /// The cause where it is known: it is taken, and teaches what the others may look like.
-    pub caused_by: Option<u32>,
 }
 
 /// All replicas of one service: they run the same code, so what one teaches holds for the others.
@@ -68,7 +74,7 @@ pub struct Workload {
 /// What may be dialled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Effort {
-    /// Hypotheses kept at a time.
+    /// Hypotheses kept about requests that depend on each other.
     pub hypotheses: usize,
     /// Walks at most. Fewer are made when the last one changed next to nothing.
     pub rounds: usize,
@@ -90,6 +96,13 @@ pub struct Choice {
 }
 
 impl Choice {
+    fn add(&mut self, request: u32, p: f64) {
+        match self.candidates.iter_mut().find(|(known, _)| *known == request) {
+            Some((_, sum)) => *sum += p,
+            None => self.candidates.push((request, p)),
+        }
+    }
+
     /// The likeliest request, however unlikely.
     pub fn forced(&self) -> Option<u32> {
         self.candidates.first().map(|(request, _)| *request)
@@ -103,16 +116,11 @@ impl Choice {
     }
 }
 
-/// The first walk follows a model that is no more than a guess: all its likelihoods are taken to
-/// this power, which keeps more of the alternatives (annealing).
-const FIRST_HEAT: f64 = 0.5;
-
-/// Steps of requests that overlap are less independent than the model takes them to be: their
-/// likelihoods are worth less than their product.
-const LATER_HEAT: f64 = 0.8;
-
 /// A round that moves less than this share of the calls is the last.
-const MOVED_MIN: f64 = 5e-4;
+const MOVED_MIN: f64 = 2e-3;
+
+/// Posterior from which a choice is not expected to move.
+const SURE: f64 = 0.97;
 
 /// Walks that go on moving more than this share of the calls have not found what the service does.
 const UNSETTLED: f64 = 0.01;
@@ -134,46 +142,46 @@ impl Assignment {
     }
 }
 
+/// The walk that decides drops a hypothesis so much less likely than the best (as a logarithm), and
+/// asks no group whose requests are so much less likely to act.
+const LAG: f64 = 10.0;
+const REACH: f64 = 6.0;
+
 /// Learns what the service does and assigns its calls.
 pub fn assign(workload: &Workload, effort: Effort) -> Assignment {
     let timelines = Timelines::new(workload);
-    let mut patterns = Patterns::new(timelines.operations, timelines.destinations);
-    let beliefs = Beliefs::new(&timelines);
-    let rates = timelines.destination_rates();
-    let mut counts = start::isolated(&timelines, &mut patterns);
-    let mut assignment = Assignment {
-        choices: vec![Choice::default(); workload.calls.len()],
-        is_settled: workload.calls.is_empty(),
-    };
-    for round in 0..effort.rounds {
-        let heat = if round == 0 { FIRST_HEAT } else { LATER_HEAT };
-        let model = Model::learn(&counts, &patterns, &beliefs, &rates, heat);
-        let walked = walk::walk(&timelines, &model, &mut patterns, effort.hypotheses);
-        let before = std::mem::replace(&mut assignment.choices, walked.choices);
-        counts = walked.counts;
-        let moved: f64 =
-            timelines.calls_in_order().map(|c| moved(&assignment.choices[c], &before[c])).sum();
-        let moved = moved / before.len().max(1) as f64;
-        assignment.is_settled = moved <= UNSETTLED;
+    let mut learner = Learner::new(&timelines);
+    let mut learned = learner.begin();
+    let all = timelines.all();
+    let mut is_settled = workload.calls.is_empty();
+    let mut before = vec![Choice::default(); workload.calls.len()];
+    for _ in 0..effort.rounds {
+        let walked = learner.walk(&learned, LATER_HEAT, NARROW, &all);
+        let moved = moved(&timelines, &walked.choices, &before);
+        before = learned.learn(walked);
+        is_settled = moved <= UNSETTLED;
         if moved <= MOVED_MIN {
             break;
         }
     }
-    assignment
+    let wide = Breadth { hypotheses: effort.hypotheses.max(1), lag: LAG, reach: REACH };
+    let choices = learner.walk(&learned, LATER_HEAT, wide, &all).choices;
+    Assignment { choices, is_settled }
 }
 
-/// How much of a call's posterior lies elsewhere than before.
-fn moved(now: &Choice, before: &Choice) -> f64 {
-    // The likeliest comes first in both, so that this sum has one order too.
-    let kept: f64 = now
-        .candidates
-        .iter()
-        .map(|(request, p)| {
-            let before = before.candidates.iter().find(|(r, _)| r == request);
-            before.map_or(0.0, |(_, q)| p.min(*q))
-        })
-        .sum();
-    (1.0 - kept - now.none.min(before.none)).max(0.0)
+/// How much of the calls that are sure now was less so before: the mean over these.
+fn moved(timelines: &Timelines, now: &[Choice], before: &[Choice]) -> f64 {
+    let (mut moved, mut sure) = (0.0, 0.0);
+    // In the order of the walk, so that this sum does not depend on the order of the input.
+    for call in timelines.calls_in_order() {
+        let Some(&(request, p)) = now[call].candidates.first().filter(|(_, p)| *p >= SURE) else {
+            continue;
+        };
+        let before = before[call].candidates.iter().find(|(r, _)| *r == request);
+        moved += (p - before.map_or(0.0, |(_, p)| *p)).max(0.0);
+        sure += 1.0;
+    }
+    moved / f64::max(sure, 1.0)
 }
 
 #[cfg(test)]

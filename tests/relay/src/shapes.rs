@@ -17,6 +17,8 @@ enum Works {
     /// Every request has a thread (or goroutine) of its own and thinks this long between calls;
     /// the second number is the spread of the logarithm.
     Alone(f64, f64),
+    /// So many threads take pieces of work from one queue; mean time of a piece.
+    Workers(usize, f64),
 }
 
 /// Calls made at once, each with the chance that it is made at all.
@@ -36,6 +38,10 @@ pub(crate) struct Shape {
     /// Stamps are multiples of this.
     resolution: i64,
     client_spans: bool,
+    /// How far latencies of one request go together: spread of the logarithm of what they share.
+    shared: f64,
+    /// Mean microseconds on the network, which a stamp of the callee holds.
+    network: f64,
 }
 
 const ONE: &[(&str, f64, &[Stage])] =
@@ -53,6 +59,23 @@ const FANS: &[(&str, f64, &[Stage])] = &[
     ("GET /b", 0.3, &[&[("auth", 1.0)], &[("stock", 1.0), ("price", 1.0)]]),
 ];
 
+/// Parts of one review arrive by themselves, and whichever comes last has it stored.
+const PARTS: &[(&str, f64, &[Stage])] = &[
+    ("UploadText", 0.2, &[&[("memo", 1.0)], &[("store", 0.2), ("user", 0.2), ("movie", 0.2)]]),
+    ("UploadUser", 0.2, &[&[("memo", 1.0)], &[("store", 0.1), ("user", 0.1), ("movie", 0.1)]]),
+    ("UploadMovie", 0.2, &[&[("memo", 1.0)], &[("store", 0.3), ("user", 0.3), ("movie", 0.3)]]),
+    ("UploadRating", 0.2, &[&[("memo", 1.0)]]),
+    ("Read", 0.2, &[&[("store", 1.0)]]),
+];
+const WIDE: &[(&str, f64, &[Stage])] = &[
+    (
+        "POST /compose",
+        0.6,
+        &[&[("text", 1.0), ("user", 1.0), ("movie", 1.0), ("rating", 1.0), ("id", 1.0)]],
+    ),
+    ("GET /page", 0.4, &[&[("page", 1.0)], &[("movie", 0.7), ("cast", 0.7)]]),
+];
+
 const PLAIN: Shape = Shape {
     name: "",
     works: Works::Loop(250.0),
@@ -62,6 +85,8 @@ const PLAIN: Shape = Shape {
     replicas: 1,
     resolution: 1,
     client_spans: true,
+    shared: 0.0,
+    network: 0.0,
 };
 
 pub(crate) const SHAPES: &[Shape] = &[
@@ -83,6 +108,51 @@ pub(crate) const SHAPES: &[Shape] = &[
         resolution: 1000,
         client_spans: false,
         works: Works::Loop(1500.0),
+        ..PLAIN
+    },
+    Shape {
+        name: "loop-light-ms",
+        operations: SEVERAL,
+        between: 30_000.0,
+        resolution: 1000,
+        client_spans: false,
+        works: Works::Loop(900.0),
+        latency: (40_000.0, 0.7),
+        network: 300.0,
+        ..PLAIN
+    },
+    Shape {
+        name: "loop-wide",
+        operations: WIDE,
+        between: 2500.0,
+        works: Works::Loop(60.0),
+        latency: (40_000.0, 0.9),
+        ..PLAIN
+    },
+    Shape {
+        name: "async-many",
+        operations: SEVERAL,
+        between: 800.0,
+        works: Works::Alone(120.0, 0.9),
+        latency: (30_000.0, 0.8),
+        shared: 0.4,
+        ..PLAIN
+    },
+    Shape {
+        name: "workers-parts",
+        operations: PARTS,
+        between: 1200.0,
+        works: Works::Workers(4, 300.0),
+        latency: (6_000.0, 0.7),
+        ..PLAIN
+    },
+    Shape {
+        name: "pool-shared",
+        operations: CACHES,
+        between: 6_000.0,
+        works: Works::Alone(500.0, 0.8),
+        latency: (12_000.0, 0.4),
+        shared: 0.7,
         ..PLAIN
     },
     Shape { name: "pool-one", works: Works::Alone(600.0, 0.4), between: 10_000.0, ..PLAIN },
@@ -147,6 +217,8 @@ struct Running {
     start: i64,
     stage: usize,
     waits_for: usize,
+    /// Factor of its latencies.
+    size: f64,
 }
 
 /// Spans of `count` requests.
@@ -166,10 +238,11 @@ pub(crate) fn make(shape: &Shape, count: usize, seed: u64) -> Vec<Span> {
         }
         let replica = (random.unit() * shape.replicas as f64) as usize;
         let start = arrival as i64;
-        running.push(Running { trace, operation, replica, start, stage: 0, waits_for: 0 });
+        let size = if shape.shared > 0.0 { random.log_normal(1.0, shape.shared) } else { 1.0 };
+        running.push(Running { trace, operation, replica, start, stage: 0, waits_for: 0, size });
         ready.push(Reverse((start, trace, false)));
     }
-    let mut free_at: BTreeMap<usize, i64> = BTreeMap::new();
+    let mut free_at: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
     while let Some(Reverse((now, id, answered))) = ready.pop() {
         let request = &mut running[id];
         if answered {
@@ -179,10 +252,9 @@ pub(crate) fn make(shape: &Shape, count: usize, seed: u64) -> Vec<Span> {
             }
         }
         let mut at = match shape.works {
-            Works::Loop(mean) => {
-                let free = free_at.entry(request.replica).or_default();
-                *free = now.max(*free) + 20 + random.exponential(mean) as i64;
-                *free
+            Works::Loop(mean) => work(&mut free_at, &mut random, request.replica, 1, now, mean),
+            Works::Workers(threads, mean) => {
+                work(&mut free_at, &mut random, request.replica, threads, now, mean)
             }
             Works::Alone(median, spread) => now + random.log_normal(median, spread) as i64,
         };
@@ -193,10 +265,14 @@ pub(crate) fn make(shape: &Shape, count: usize, seed: u64) -> Vec<Span> {
                     continue;
                 }
                 at += 10 + random.exponential(15.0) as i64;
-                let end = at + random.log_normal(shape.latency.0, shape.latency.1) as i64;
+                let lasts = request.size * random.log_normal(shape.latency.0, shape.latency.1);
+                let end = at + lasts as i64;
                 request.waits_for += 1;
                 ready.push(Reverse((end, id, true)));
-                call(shape, &mut spans, request, called, at, end);
+                let sent =
+                    if shape.network > 0.0 { random.exponential(shape.network) } else { 0.0 };
+                let seen = (at + sent as i64).min(end);
+                call(shape, &mut spans, request, called, seen, end);
             }
             request.stage += 1;
         }
@@ -206,6 +282,21 @@ pub(crate) fn make(shape: &Shape, count: usize, seed: u64) -> Vec<Span> {
         }
     }
     spans
+}
+
+/// When the thread that is free first has done a piece of work.
+fn work(
+    free_at: &mut BTreeMap<usize, Vec<i64>>,
+    random: &mut Random,
+    replica: usize,
+    threads: usize,
+    now: i64,
+    mean: f64,
+) -> i64 {
+    let free = free_at.entry(replica).or_insert_with(|| vec![0; threads]);
+    let first = (0..threads).fold(0, |first, t| if free[t] < free[first] { t } else { first });
+    free[first] = now.max(free[first]) + 20 + random.exponential(mean) as i64;
+    free[first]
 }
 
 fn call(shape: &Shape, spans: &mut Vec<Span>, request: &Running, called: &str, at: i64, end: i64) {

@@ -11,16 +11,15 @@ pub(super) const NO_NODE: NodeId = NodeId::MAX;
 /// A request with the calls it has made so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
-    pub(super) request: u32,
     pub(super) pattern: PatternId,
     request_start: i64,
     last_start: i64,
     /// When the last call to end ends; the request's start where there was no call.
     last_end: i64,
     own_end: i64,
-    before: NodeId,
-    /// Destination of the last call.
-    pub(super) last: Option<u32>,
+    pub(super) before: NodeId,
+    /// The last call, and its destination.
+    pub(super) last: Option<(u32, u32)>,
 }
 
 /// So many calls back a finished one is looked for when others are still in flight.
@@ -44,9 +43,8 @@ impl Chains {
         &self.nodes[id as usize]
     }
 
-    pub(super) fn open(&mut self, request: u32, span: Span, pattern: PatternId) -> NodeId {
+    pub(super) fn open(&mut self, span: Span, pattern: PatternId) -> NodeId {
         self.push(Node {
-            request,
             pattern,
             request_start: span.start,
             last_start: span.start,
@@ -57,7 +55,7 @@ impl Chains {
         })
     }
 
-    pub(super) fn call(&mut self, from: NodeId, call: Span, pattern: PatternId) -> NodeId {
+    pub(super) fn call(&mut self, from: NodeId, id: u32, call: Span, pattern: PatternId) -> NodeId {
         let node = self.nodes[from as usize];
         self.push(Node {
             pattern,
@@ -65,9 +63,23 @@ impl Chains {
             last_end: if node.before == NO_NODE { call.end } else { node.last_end.max(call.end) },
             own_end: call.end,
             before: from,
-            last: Some(call.kind),
+            last: Some((id, call.kind)),
             ..node
         })
+    }
+
+    /// The calls of a node that another node of the same request does not have.
+    pub(super) fn beyond(&self, mut node: NodeId, mut other: NodeId, mut call: impl FnMut(u32)) {
+        // A node is younger than what it follows, so that both ways back meet.
+        while node != other {
+            if node > other {
+                let Node { last, before, .. } = self.nodes[node as usize];
+                last.into_iter().for_each(|(id, _)| call(id));
+                node = before;
+            } else {
+                other = self.nodes[other as usize].before;
+            }
+        }
     }
 
     pub(super) fn in_flight(&self, id: NodeId, at: i64) -> bool {

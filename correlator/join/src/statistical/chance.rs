@@ -33,8 +33,10 @@ pub(super) struct Beliefs {
     operations: usize,
     destinations: usize,
     follows: Vec<Follows>,
-    /// By what a step may begin with: logarithm of the chance that nothing has followed yet.
-    idle: Vec<[f32; BINS]>,
+    /// By what a step may begin with: how likely it is that the first step follows in each bin. The
+    /// sum may be less than one: nothing may follow at all.
+    followed: Vec<[f64; BINS]>,
+    pub(super) ignorant: Shape,
 }
 
 impl Beliefs {
@@ -70,18 +72,19 @@ impl Beliefs {
             })
             .collect();
         let tos = layout.tos();
-        let idle = (0..layout.froms())
+        let followed = (0..layout.froms())
             .map(|from| {
                 let range = from * tos..(from + 1) * tos;
-                idle(&seen[range.clone()], &chance[range], froms[from])
+                followed(&seen[range.clone()], &chance[range], froms[from])
             })
             .collect();
-        Self { operations: layout.operations, destinations: layout.destinations, follows, idle }
+        let Layout { operations, destinations } = layout;
+        Self { operations, destinations, follows, followed, ignorant }
     }
 
-    pub(super) fn idle(&self, from: From) -> &[f32; BINS] {
+    pub(super) fn followed(&self, from: From) -> &[f64; BINS] {
         let layout = Layout { operations: self.operations, destinations: self.destinations };
-        &self.idle[layout.from(from)]
+        &self.followed[layout.from(from)]
     }
 
     /// `outcome` is a destination, or the number of destinations for the end of `operation`.
@@ -201,19 +204,17 @@ fn excess(seen: &GapCounts, chance: &GapCounts) -> GapCounts {
     excess
 }
 
-/// No wait is believed to be rarer than this before anything is learned.
-const IDLE_LOG_MIN: f64 = -4.0;
-
-/// What follows by more than chance has, on the whole, not yet followed.
-fn idle(seen: &[GapCounts], chance: &[GapCounts], froms: f64) -> [f32; BINS] {
-    let mut log = [0.0; BINS];
+/// By bin: how likely it is that what follows by more than chance has first followed there.
+fn followed(seen: &[GapCounts], chance: &[GapCounts], froms: f64) -> [f64; BINS] {
+    let mut mass = [0.0; BINS];
     let (mut sum, mut followed) = (0.0, 0.0f64);
-    for (i, log) in log.iter_mut().enumerate() {
+    for (i, mass) in mass.iter_mut().enumerate() {
         for (seen, chance) in seen.iter().zip(chance) {
             sum += seen.weights[i] - chance.weights[i] / SHIFTS.len() as f64;
         }
-        followed = followed.max(sum / f64::max(froms, 1.0));
-        *log = (1.0 - followed).max(IDLE_LOG_MIN.exp()).ln() as f32;
+        let until_here = f64::clamp(sum / f64::max(froms, 1.0), followed, 1.0);
+        *mass = until_here - followed;
+        followed = until_here;
     }
-    log
+    mass
 }

@@ -4,6 +4,7 @@
 //! (its pattern), by whether a call was still in flight, and by where it leads.
 
 use super::gap::GapCounts;
+use super::order::Turns;
 use super::pattern::{PatternId, Patterns};
 
 /// From where a gap is measured: the request's start, the last call's start, the last call's end.
@@ -48,23 +49,6 @@ impl Cells {
 pub(super) struct CellCounts {
     pub(super) weight: f64,
     pub(super) gaps: [GapCounts; REFERENCES],
-    pub(super) turns: Turns,
-}
-
-/// Of the requests that wait for no answer: was it the one that was ready first?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// It waited for an answer itself, or nobody else was ready.
-    Alone,
-    First,
-    Behind,
-}
-
-/// How often the request that was ready first took the step, and how often another did.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Turns {
-    pub(super) first: f64,
-    pub(super) behind: f64,
 }
 
 impl CellCounts {
@@ -73,8 +57,6 @@ impl CellCounts {
         for (own, other) in self.gaps.iter_mut().zip(&other.gaps) {
             own.merge(other);
         }
-        self.turns.first += other.turns.first;
-        self.turns.behind += other.turns.behind;
     }
 }
 
@@ -86,6 +68,8 @@ pub(super) struct Counts {
     pub(super) late: Vec<(f64, f64)>,
     /// By destination: calls that belong to no request, and all.
     pub(super) alone: Vec<(f64, f64)>,
+    /// Who went first: calls, and ends of requests.
+    pub(super) turns: [Turns; 2],
 }
 
 impl Counts {
@@ -96,6 +80,7 @@ impl Counts {
             cells: Vec::new(),
             late: vec![(0.0, 0.0); patterns.operations * destinations],
             alone: vec![(0.0, 0.0); destinations],
+            turns: [Turns::default(); 2],
         }
     }
 
@@ -111,16 +96,6 @@ impl Counts {
         counts.weight += weight;
         for (own, gap) in counts.gaps.iter_mut().zip(gaps) {
             own.add(gap, weight);
-        }
-    }
-
-    /// Whether others were ready before when a request took a step.
-    pub(super) fn turn(&mut self, cell: CellId, turn: Turn, weight: f64) {
-        let turns = &mut self.cell(cell).turns;
-        match turn {
-            Turn::Alone => {}
-            Turn::First => turns.first += weight,
-            Turn::Behind => turns.behind += weight,
         }
     }
 

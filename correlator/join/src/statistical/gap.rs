@@ -23,7 +23,7 @@ pub(super) fn bin(gap: i64) -> usize {
 }
 
 /// Width of a bin, in units of the resolution.
-fn width(bin: usize) -> f64 {
+pub(super) fn width(bin: usize) -> f64 {
     if bin < LINEAR { 1.0 } else { (1u64 << (bin / LINEAR - 1)) as f64 }
 }
 
@@ -64,6 +64,9 @@ pub(super) struct Shape {
 /// So many observations weigh as much as what is believed without any.
 const PRIOR_WEIGHT: f64 = 2.0;
 
+/// Share of gaps that are unlike the others, however many were seen.
+const UNLIKE: f64 = 0.01;
+
 impl Shape {
     /// Any order of magnitude is as likely as any other, up to the longest gap that can occur.
     pub(super) fn ignorant(longest: i64) -> Self {
@@ -86,8 +89,9 @@ impl Shape {
         if total > 0.0 {
             smooth(counts, total, &mut mass);
         }
+        let weight = PRIOR_WEIGHT + UNLIKE * total;
         for (own, prior) in mass.iter_mut().zip(believed.mass.iter()) {
-            *own = (*own + PRIOR_WEIGHT * prior) / (total + PRIOR_WEIGHT);
+            *own = (*own + weight * prior) / (total + weight);
         }
         Self { mass }
     }

@@ -1,10 +1,11 @@
-//! The walk's record between two moments of certainty, and the way back through it.
+//! The record of what a group of hypotheses went through, and the way back through it.
 //!
 //! Each step leads from the hypotheses before to those after it. Forward weights are known when an
 //! edge is recorded; the backward pass gives each edge its posterior, so that what happens later
-//! counts for what was undecided before.
+//! counts for what was undecided before. Where two groups became one, the way back parts again.
 
-use super::counts::{CellId, Gaps, Turn};
+use super::counts::{CellId, Gaps};
+use super::order::LAGS;
 use super::timeline::Timelines;
 use super::walked::Walked;
 
@@ -14,7 +15,15 @@ pub(super) struct Taken {
     pub(super) request: u32,
     pub(super) cell: CellId,
     pub(super) gaps: Gaps,
-    pub(super) turn: Turn,
+    /// Where more than one request could go on.
+    pub(super) turn: Option<Turn>,
+}
+
+/// Which class of the line went on, and how likely it was for each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) class: usize,
+    pub(super) expected: [f32; LAGS],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,46 +42,73 @@ pub(super) struct Edge {
 pub(super) enum StepOf {
     Call(u32),
     End,
+    /// Somebody else went on, which is likelier under some hypotheses than under others.
+    Other,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
+enum Step {
+    /// The group began, with one hypothesis.
+    Began,
+    Went(StepOf, Vec<Edge>),
+    /// Two groups with these weights became one, with these pairs of their hypotheses.
+    Merged {
+        left: Vec<f64>,
+        right: Vec<f64>,
+        pairs: Vec<(u32, u32)>,
+    },
+}
+
+#[derive(Clone, Debug)]
 pub(super) struct Lattice {
-    edges: Vec<Edge>,
-    /// What each step is of, and where its edges begin.
-    steps: Vec<(StepOf, usize)>,
+    steps: Vec<Step>,
 }
 
 impl Lattice {
-    pub(super) fn begin(&mut self, of: StepOf) {
-        self.steps.push((of, self.edges.len()));
+    pub(super) fn new() -> Self {
+        Self { steps: vec![Step::Began] }
     }
 
-    pub(super) fn push(&mut self, edge: Edge) {
-        self.edges.push(edge);
+    pub(super) fn went(&mut self, of: StepOf, edges: Vec<Edge>) {
+        self.steps.push(Step::Went(of, edges));
     }
 
-    /// Gives every edge its posterior and forgets it. The last step must lead to one hypothesis.
-    pub(super) fn settle(&mut self, walked: &mut Walked, timelines: &Timelines) {
-        let mut backward = vec![1.0f64];
-        let mut end = self.edges.len();
+    /// Takes over the record of another group, whose hypotheses were paired with those of this one.
+    pub(super) fn merge(
+        &mut self,
+        other: Self,
+        left: &[f64],
+        right: &[f64],
+        pairs: Vec<(u32, u32)>,
+    ) {
+        self.steps.extend(other.steps);
+        let (left, right) = (shares(left), shares(right));
+        self.steps.push(Step::Merged { left, right, pairs });
+    }
+
+    /// Gives every edge its posterior, where the hypotheses at the end have these weights.
+    pub(super) fn settle(self, hypotheses: usize, walked: &mut Walked, timelines: &Timelines) {
+        let mut backward = vec![1.0f64; hypotheses];
+        // Ways back that wait until the other half of a merged group is through.
+        let mut aside = Vec::new();
         let mut posterior = Vec::new();
-        for &(of, begin) in self.steps.iter().rev() {
-            let edges = &self.edges[begin..end];
-            end = begin;
-            posterior.clear();
-            if edges.len() == 1 {
-                posterior.push(1.0);
-                backward.clear();
-                backward.push(1.0);
-            } else {
-                backward = back(edges, &backward, &mut posterior);
-            }
-            for (edge, &p) in edges.iter().zip(&posterior) {
-                walked.take(timelines, of, edge.taken.as_ref(), p);
+        for step in self.steps.into_iter().rev() {
+            match step {
+                Step::Began => backward = aside.pop().unwrap_or_default(),
+                Step::Merged { left, right, pairs } => {
+                    let (of_left, of_right) = part(&left, &right, &pairs, &backward);
+                    aside.push(of_left);
+                    backward = of_right;
+                }
+                Step::Went(of, edges) => {
+                    posterior.clear();
+                    backward = back(&edges, &backward, &mut posterior);
+                    for (edge, &p) in edges.iter().zip(&posterior) {
+                        walked.take(timelines, of, edge.taken.as_ref(), p);
+                    }
+                }
             }
         }
-        self.edges.clear();
-        self.steps.clear();
     }
 }
 
@@ -91,6 +127,21 @@ fn back(edges: &[Edge], after: &[f64], posterior: &mut Vec<f64>) -> Vec<f64> {
     scale(&mut before, |weights| weights.iter().copied().fold(0.0, f64::max));
     scale(posterior, |weights| weights.iter().sum());
     before
+}
+
+/// The way back parts: what each half is worth in view of the other.
+fn part(left: &[f64], right: &[f64], pairs: &[(u32, u32)], after: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let (mut of_left, mut of_right) = (vec![0.0; left.len()], vec![0.0; right.len()]);
+    for (&(i, j), &later) in pairs.iter().zip(after) {
+        of_left[i as usize] += right[j as usize] * later;
+        of_right[j as usize] += left[i as usize] * later;
+    }
+    (of_left, of_right)
+}
+
+fn shares(logs: &[f64]) -> Vec<f64> {
+    let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    logs.iter().map(|log| (log - highest).exp()).collect()
 }
 
 fn scale(weights: &mut [f64], by: fn(&[f64]) -> f64) {

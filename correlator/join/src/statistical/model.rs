@@ -4,54 +4,21 @@
 //! assignments of calls to requests can be compared by their sums. A kind of step that was seen
 //! seldom leans on all steps of the same operation to the same destination.
 
-use super::chance::{Beliefs, From};
-use super::counts::{CellCounts, CellId, Counts, Gaps, REFERENCES, Turn, Turns};
+use super::chance::Beliefs;
+use super::common::{After, Common, MORE, after, commons, more, sharpest};
+use super::counts::{CellCounts, CellId, Counts, Gaps, REFERENCES};
 use super::gap::{BINS, Shape, bin};
-use super::idle::{idle, idle_after, idle_reference};
-use super::pattern::Patterns;
+use super::order::Order;
+use super::pattern::{PatternId, Patterns};
+use super::wait::{Wait, wait_reference, waits, waits_believed};
 
 /// So many steps from a pattern weigh as much as what is believed of a pattern never met.
 const BELIEF_WEIGHT: f64 = 1.0;
-
-/// A step out of order is believed this likely before anything is learned. It starts low: where
-/// order holds, nothing else tells as much, and where it does not, that is learned at once.
-const BEHIND_BELIEF: f64 = 0.05;
-const BEHIND_MIN: f64 = 0.002;
 
 /// What is believed of a call that belongs to nobody seen.
 const ALONE_MIN: f64 = 1e-3;
 
 const LATE_BELIEF: f64 = 0.01;
-
-/// How much it says that a request takes its step before others that were ready before it. A
-/// service that works on one thing after the other shows hardly anything else; in a pool it is
-/// learned that order means little.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Order {
-    log_first: f64,
-    log_behind: f64,
-}
-
-impl Order {
-    fn learned(turns: Turns, believed: f64) -> Self {
-        // Not in more than half of the cases: an order that is reversed is no order.
-        let p = (turns.behind + 2.0 * believed) / (turns.first + turns.behind + 2.0);
-        let p = p.clamp(BEHIND_MIN, 0.5);
-        Self { log_first: (1.0 - p).ln(), log_behind: p.ln() }
-    }
-}
-
-impl Score {
-    /// The likelihood in view of who else was ready.
-    pub(super) fn in_turn(&self, turn: Turn) -> f64 {
-        self.log
-            + match turn {
-                Turn::Alone => 0.0,
-                Turn::First => self.order.log_first,
-                Turn::Behind => self.order.log_behind,
-            }
-    }
-}
 
 /// How one kind of step is distributed.
 #[derive(Clone, Debug)]
@@ -59,25 +26,14 @@ struct Kind {
     reference: usize,
     /// Logarithm of the density of its gap, times its share among the steps of its pattern.
     log_density: Box<[f32; BINS]>,
-    order: Order,
-}
-
-/// What the steps of one operation to one destination have in common.
-#[derive(Clone, Debug)]
-struct Common {
-    reference: usize,
-    shapes: [Shape; REFERENCES],
-    log_density: Box<[f32; BINS]>,
-    /// Share of these steps with a call in flight.
-    in_flight: f64,
-    order: Order,
-    /// Steps it was learned from.
-    weight: f64,
 }
 
 /// So many steps of an operation to a destination, and what follows what by more than chance is
 /// not asked any more.
 const ENOUGH: f64 = 30.0;
+
+/// A kind of step believed to have been taken less often has not been seen.
+const WEIGHT_MIN: f64 = 0.05;
 
 #[derive(Clone, Debug)]
 pub(super) struct Model {
@@ -85,6 +41,8 @@ pub(super) struct Model {
     pub(super) heat: f64,
     layout: super::counts::Cells,
     kinds: Vec<Option<Box<Kind>>>,
+    /// By kind of step: logarithm of its share where it was not seen.
+    unseen: Vec<f64>,
     commons: Vec<Common>,
     /// Steps seen from each pattern.
     steps: Vec<f64>,
@@ -92,29 +50,14 @@ pub(super) struct Model {
     more: Vec<[f64; MORE]>,
     late: Vec<(f64, f64)>,
     alone: Vec<f64>,
-    /// By pattern: how likely is it that a request that waits for no answer still does nothing.
-    idle: Vec<Option<Box<[f32; BINS]>>>,
+    /// Who goes first: calls, and ends of requests.
+    pub(super) orders: [Order; 2],
+    /// How requests of each pattern wait.
+    waits: Vec<Option<Box<Wait>>>,
     /// The same by operation, then by the last call, for patterns never met.
-    idle_after: Vec<[f32; BINS]>,
+    waits_believed: Vec<Wait>,
     /// By the last call, in flight or ended, and the step that follows; empty once enough is learned.
     after: Vec<After>,
-}
-
-/// A step that follows a call.
-#[derive(Clone, Debug)]
-struct After {
-    share: f64,
-    log_density: Box<[f32; BINS]>,
-}
-
-/// Calls to one destination that are told apart when asking for one more.
-const MORE: usize = 9;
-
-/// How likely a step is, and how it depends on who was ready first.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Score {
-    pub(super) log: f64,
-    pub(super) order: Order,
 }
 
 impl Model {
@@ -125,6 +68,7 @@ impl Model {
         patterns: &Patterns,
         beliefs: &Beliefs,
         rates: &[f64],
+        orders: [Order; 2],
         heat: f64,
     ) -> Self {
         let layout = counts.layout;
@@ -140,9 +84,11 @@ impl Model {
             after: if is_new { after(patterns, beliefs) } else { Vec::new() },
             layout,
             kinds: Vec::new(),
+            unseen: Vec::new(),
             commons,
-            idle: idle(counts, patterns),
-            idle_after: if is_new { idle_after(patterns, beliefs) } else { Vec::new() },
+            orders,
+            waits: waits(counts, patterns, &beliefs.ignorant),
+            waits_believed: waits_believed(patterns, beliefs),
             steps,
             more,
             late: counts.late.iter().map(|&(late, all)| lateness(late, all)).collect(),
@@ -155,64 +101,75 @@ impl Model {
                 })
                 .collect(),
         };
-        for (id, cell) in counts.known().filter(|(_, c)| c.weight > 0.0) {
+        for (id, cell) in counts.known().filter(|(_, c)| c.weight > WEIGHT_MIN) {
             let kind = model.kind(patterns, id, cell);
             model.kinds.resize(model.kinds.len().max(id + 1), None);
             model.kinds[id] = Some(Box::new(kind));
         }
+        let cells = layout.id(patterns.all.len() as PatternId, false, 0);
+        model.unseen = (0..cells).map(|cell| model.log_unseen(patterns, cell)).collect();
         model
     }
 
+    /// How likely a step is.
     pub(super) fn score(
         &self,
         patterns: &Patterns,
         cell: CellId,
         last: Option<u32>,
         gaps: &Gaps,
-    ) -> Score {
+    ) -> f64 {
         if let Some(Some(kind)) = self.kinds.get(cell) {
-            return Score {
-                log: f64::from(kind.log_density[bin(gaps[kind.reference])]),
-                order: kind.order,
-            };
+            return f64::from(kind.log_density[bin(gaps[kind.reference])]);
         }
-        let pattern = self.layout.pattern(cell);
         let common = self.common(patterns, cell);
-        let share = BELIEF_WEIGHT * self.believed_share(patterns, cell)
-            / (self.steps.get(pattern as usize).copied().unwrap_or(0.0) + BELIEF_WEIGHT);
+        let log_share = match self.unseen.get(cell) {
+            Some(log) => *log,
+            None => self.log_unseen(patterns, cell),
+        };
         if let Some(last) = last.filter(|_| common.weight < ENOUGH && !self.after.is_empty()) {
             let in_flight = self.layout.in_flight(cell);
             let reference = if in_flight { 1 } else { 2 };
             let after = &self.after[self.after_at(patterns, last, cell)];
-            return Score {
-                log: f64::from(after.log_density[bin(gaps[reference])])
-                    + (share * after.share).ln(),
-                order: common.order,
-            };
+            let density = f64::from(after.log_density[bin(gaps[reference])]);
+            return density + log_share + after.log_share;
         }
-        Score {
-            log: f64::from(common.log_density[bin(gaps[common.reference])]) + share.ln(),
-            order: common.order,
-        }
+        f64::from(common.log_density[bin(gaps[common.reference])]) + log_share
     }
 
-    /// For a request that waits for no answer and has not yet gone on.
-    pub(super) fn idle(
+    /// Logarithm of the share of a step that was not seen among those of its pattern.
+    fn log_unseen(&self, patterns: &Patterns, cell: CellId) -> f64 {
+        let pattern = self.layout.pattern(cell) as usize;
+        let steps = self.steps.get(pattern).copied().unwrap_or(0.0);
+        (BELIEF_WEIGHT * self.believed_share(patterns, cell) / (steps + BELIEF_WEIGHT)).ln()
+    }
+
+    /// Whether a request that has done so much may take this step while a call is in flight.
+    pub(super) fn acts_in_flight(&self, pattern: PatternId, outcome: usize) -> bool {
+        let is_known = self.steps.get(pattern as usize).is_some_and(|s| *s >= ENOUGH);
+        let cell = self.layout.id(pattern, true, outcome);
+        !is_known || self.kinds.get(cell).is_some_and(|k| k.is_some())
+    }
+
+    /// For a request that waits for no answer: logarithm of how likely it is to wait for so long,
+    /// and how often such a wait ends.
+    pub(super) fn wait(
         &self,
         patterns: &Patterns,
         pattern: u32,
         last: Option<u32>,
         gaps: &Gaps,
-    ) -> f64 {
-        let bin = bin(gaps[idle_reference(patterns, pattern)]);
-        if let Some(Some(idle)) = self.idle.get(pattern as usize) {
-            return f64::from(idle[bin]);
-        }
-        let from = match last {
-            Some(last) => patterns.operations + last as usize,
-            None => patterns.all[pattern as usize].operation as usize,
+    ) -> (f64, f64) {
+        let bin = bin(gaps[wait_reference(patterns, pattern)]);
+        let wait = match self.waits.get(pattern as usize) {
+            Some(Some(wait)) => wait,
+            _ => {
+                let operation = patterns.all[pattern as usize].operation as usize;
+                let from = last.map_or(operation, |last| patterns.operations + last as usize);
+                &self.waits_believed[from]
+            }
         };
-        self.idle_after.get(from).map_or(0.0, |idle| f64::from(idle[bin]))
+        (f64::from(wait.log_idle[bin]), f64::from(wait.hazard[bin]))
     }
 
     /// For a call that ends after, or within, the request.
@@ -243,8 +200,7 @@ impl Model {
             / (self.steps[pattern as usize] + BELIEF_WEIGHT);
         let mut log_density = learned[reference].log_density();
         log_density.iter_mut().for_each(|d| *d += share.ln() as f32);
-        let order = Order::learned(cell.turns, common.order.log_behind.exp());
-        Kind { reference, log_density, order }
+        Kind { reference, log_density }
     }
 
     fn common(&self, patterns: &Patterns, cell: CellId) -> &Common {
@@ -276,109 +232,7 @@ impl Model {
     }
 }
 
-/// The reference from which the gaps are told best.
-fn sharpest(cell: &CellCounts, shapes: &[Shape], nothing_called: bool) -> usize {
-    if nothing_called {
-        return 0;
-    }
-    let fit = |r: usize| -> f64 {
-        let density = shapes[r].log_density();
-        (0..BINS)
-            .filter(|&i| cell.gaps[r].weights[i] > 0.0)
-            .map(|i| cell.gaps[r].weights[i] * f64::from(density[i]))
-            .sum()
-    };
-    let fits: Vec<f64> = (0..REFERENCES).map(fit).collect();
-    (0..REFERENCES).fold(0, |best, r| if fits[r] > fits[best] { r } else { best })
-}
-
 fn lateness(late: f64, all: f64) -> (f64, f64) {
     let p = (late + 10.0 * LATE_BELIEF) / (all + 10.0);
     (p.ln(), (1.0 - p).ln())
-}
-
-fn commons(counts: &Counts, patterns: &Patterns, beliefs: &Beliefs) -> Vec<Common> {
-    let layout = counts.layout;
-    let outcomes = layout.destinations + 1;
-    let mut sums = vec![(CellCounts::default(), 0.0, 0.0); patterns.operations * outcomes];
-    for (id, cell) in counts.known() {
-        let pattern = &patterns.all[layout.pattern(id) as usize];
-        let sum = &mut sums[pattern.operation as usize * outcomes + layout.outcome(id)];
-        sum.0.merge(cell);
-        if !pattern.calls.is_empty() {
-            sum.1 += if layout.in_flight(id) { cell.weight } else { 0.0 };
-            sum.2 += cell.weight;
-        }
-    }
-    sums.into_iter()
-        .enumerate()
-        .map(|(at, (sum, in_flight, all))| {
-            let (operation, outcome) = (at / outcomes, at % outcomes);
-            let believed = &beliefs
-                .follows(From::RequestStart(operation as u32), operation as u32, outcome)
-                .shape;
-            let shapes: [Shape; REFERENCES] =
-                std::array::from_fn(|r| Shape::learned(&sum.gaps[r], believed));
-            let reference = sharpest(&sum, &shapes, sum.weight <= 0.0);
-            let believed_in_flight = if outcome == layout.end() { 0.01 } else { 0.2 };
-            let order = Order::learned(sum.turns, BEHIND_BELIEF);
-            Common {
-                reference,
-                log_density: shapes[reference].log_density(),
-                shapes,
-                in_flight: (in_flight + believed_in_flight) / (all + 1.0),
-                order,
-                weight: sum.weight,
-            }
-        })
-        .collect()
-}
-
-/// How likely is one more call to a destination, after so many.
-fn more(counts: &Counts, patterns: &Patterns, beliefs: &Beliefs) -> Vec<[f64; MORE]> {
-    let layout = counts.layout;
-    let mut reached = vec![[0.0; MORE + 1]; patterns.operations * layout.destinations];
-    for (id, cell) in counts.known().filter(|(id, _)| layout.outcome(*id) == layout.end()) {
-        let pattern = &patterns.all[layout.pattern(id) as usize];
-        for d in 0..layout.destinations {
-            let at = pattern.operation as usize * layout.destinations + d;
-            let count = pattern.count(d as u32).min(MORE);
-            reached[at][..=count].iter_mut().for_each(|r| *r += cell.weight);
-        }
-    }
-    reached
-        .iter()
-        .enumerate()
-        .map(|(at, reached)| {
-            let (operation, destination) = (at / layout.destinations, at % layout.destinations);
-            let operation = operation as u32;
-            let calls =
-                beliefs.follows(From::RequestStart(operation), operation, destination).share;
-            std::array::from_fn(|k| {
-                let believed = (calls - k as f64).clamp(0.02, 0.95);
-                (reached[k + 1] + 2.0 * believed) / (reached[k] + 2.0)
-            })
-        })
-        .collect()
-}
-
-/// Shares of steps that chance explains as well are not believed to be nothing.
-const AFTER_MIN: f64 = 0.02;
-
-fn after(patterns: &Patterns, beliefs: &Beliefs) -> Vec<After> {
-    let mut after = Vec::new();
-    for last in 0..patterns.destinations as u32 {
-        for from in [From::CallEnd(last), From::CallStart(last)] {
-            for operation in 0..patterns.operations as u32 {
-                for outcome in 0..=patterns.destinations {
-                    let follows = beliefs.follows(from, operation, outcome);
-                    after.push(After {
-                        share: follows.share.clamp(AFTER_MIN, 1.0),
-                        log_density: follows.shape.log_density(),
-                    });
-                }
-            }
-        }
-    }
-    after
 }

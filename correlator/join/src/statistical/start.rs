@@ -47,7 +47,7 @@ fn count_alone(
 ) {
     chains.clear();
     let span = timelines.requests[request as usize];
-    let mut node = chains.open(request, span, patterns.empty(span.kind));
+    let mut node = chains.open(span, patterns.empty(span.kind));
     for event in calls {
         let Event::Calls(call) = *event else { continue };
         if timelines.served_as[call as usize] == Some(request) {
@@ -59,7 +59,7 @@ fn count_alone(
         let cell = counts.layout.id(pattern, in_flight, called.kind as usize);
         counts.step(cell, chains.gaps(node, called.start), 1.0);
         counts.lateness(span.kind, called.kind, timelines.is_late(request, call), 1.0);
-        node = chains.call(node, called, patterns.after(pattern, called.kind));
+        node = chains.call(node, call, called, patterns.after(pattern, called.kind));
     }
     let in_flight = chains.in_flight(node, span.end);
     let cell = counts.layout.id(chains.node(node).pattern, in_flight, counts.layout.end());

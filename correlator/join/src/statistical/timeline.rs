@@ -30,10 +30,10 @@ pub(super) struct Timelines {
     pub(super) calls: Vec<Span>,
     /// The request that a call is the other end of, where a pod calls itself.
     pub(super) served_as: Vec<Option<u32>>,
-    /// The request that a call is known to belong to.
-    pub(super) caused_by: Vec<Option<u32>>,
     /// Orders requests by what was seen of them.
     pub(super) order: Vec<(i64, i64, u32, u64)>,
+    /// How many calls of its place start after a call, but at the same stamp.
+    pub(super) at_once: Vec<usize>,
     /// Events of each place, in order.
     pub(super) places: Vec<Vec<Event>>,
     pub(super) operations: usize,
@@ -61,9 +61,11 @@ impl Timelines {
         let calls: Vec<Span> =
             workload.calls.iter().map(|c| span(c.start, c.end, c.destination)).collect();
         let kinds = |spans: &[Span]| spans.iter().map(|s| s.kind as usize + 1).max().unwrap_or(0);
+        let places = places(workload, &requests, &calls);
         let length = requests.iter().chain(&calls).map(|s| s.end).max().unwrap_or(0) + 1;
         Self {
-            places: places(workload, &requests, &calls),
+            at_once: at_once(&places, &calls),
+            places,
             order: requests
                 .iter()
                 .zip(&workload.requests)
@@ -72,7 +74,6 @@ impl Timelines {
             operations: kinds(&requests),
             destinations: kinds(&calls),
             served_as: workload.calls.iter().map(|c| c.served_as).collect(),
-            caused_by: workload.calls.iter().map(|c| c.caused_by).collect(),
             requests,
             calls,
             length,
@@ -91,6 +92,20 @@ impl Timelines {
         })
     }
 
+    /// Events of each place, all of them.
+    pub(super) fn all(&self) -> Vec<usize> {
+        self.places.iter().map(Vec::len).collect()
+    }
+
+    /// Events of each place that make a sample of about so many requests.
+    pub(super) fn sample(&self, requests: usize) -> Vec<usize> {
+        let all = self.requests.len();
+        if all <= requests {
+            return self.all();
+        }
+        self.places.iter().map(|events| events.len() * requests / all).collect()
+    }
+
     /// How often each destination is called, per unit of time.
     pub(super) fn destination_rates(&self) -> Vec<f64> {
         let mut rates = vec![0.0; self.destinations];
@@ -99,6 +114,21 @@ impl Timelines {
         }
         rates
     }
+}
+
+fn at_once(places: &[Vec<Event>], calls: &[Span]) -> Vec<usize> {
+    let mut at_once = vec![0; calls.len()];
+    for place in places {
+        let (mut stamp, mut later) = (i64::MAX, 0);
+        for event in place.iter().rev() {
+            let Event::Calls(call) = *event else { continue };
+            let start = calls[call as usize].start;
+            later = if start == stamp { later + 1 } else { 0 };
+            stamp = start;
+            at_once[call as usize] = later;
+        }
+    }
+    at_once
 }
 
 /// Time, opening before calling before closing, other time, kind, the caller's key.

@@ -1,128 +1,86 @@
 //! One walk through the events of each pod with the likeliest hypotheses.
 //!
-//! Which requests are open is given by the times, so a hypothesis is one node (a request with its
-//! calls so far) for each open request. Hypotheses that agree on all open requests are one from
-//! then on: nothing that comes later can tell them apart.
+//! Which requests are open is given by the times. A hypothesis says which of them made which call;
+//! hypotheses are held in groups of requests that depend on each other, see [`super::group`]. An
+//! event that could be of requests in several groups makes one of them.
 
 use super::Choice;
-use super::chain::{Chains, NO_NODE, NodeId};
-use super::counts::{CellId, Cells, Counts, Gaps, Turn};
-use super::lattice::{Edge, Lattice, StepOf, Taken};
-use super::model::{Model, Score};
+use super::chain::{Chains, NodeId};
+use super::counts::Counts;
+use super::field::{Asked, Field};
+use super::group::{Group, keep_best, log_total};
+use super::lattice::{Edge, StepOf, Taken, Turn};
+use super::model::Model;
+use super::order::LAGS;
 use super::pattern::Patterns;
+use super::pod::Pod;
 use super::timeline::{Event, Timelines};
 use super::walked::Walked;
+use super::ways::Way;
 
-/// A hypothesis this much less likely than the best (as a logarithm) is dropped.
-const LAG_MAX: f64 = 14.0;
-
-struct Hypothesis {
-    weight: f64,
-    /// One for each open request, in the same order in all hypotheses.
-    nodes: Vec<NodeId>,
+/// How many alternatives a walk follows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Breadth {
+    /// Hypotheses kept in a group.
+    pub(super) hypotheses: usize,
+    /// A hypothesis this much less likely than the best (as a logarithm) is dropped.
+    pub(super) lag: f64,
+    /// A group whose requests are this much less likely to act has nothing to do with an event.
+    pub(super) reach: f64,
 }
 
-/// How one request with its calls so far could take the step that is looked at.
-#[derive(Clone, Copy)]
-struct Fit {
-    node: NodeId,
-    cell: CellId,
-    gaps: Gaps,
-    score: Score,
-    /// Since when it waits for no answer, and how likely it is to do nothing for so long.
-    idle: Option<(i64, f64)>,
-    /// The node after the step, once some hypothesis takes it.
-    after: NodeId,
+/// Differences of hypotheses that mean nothing.
+const SAME: f64 = 1e-3;
+
+pub(super) struct Walker<'a> {
+    pub(super) timelines: &'a Timelines,
+    pub(super) model: &'a Model,
+    pub(super) patterns: &'a mut Patterns,
+    pub(super) breadth: Breadth,
+    pub(super) walked: &'a mut Walked,
+    pub(super) chains: Chains,
+    pub(super) pod: Pod,
+    pub(super) field: Field,
+    pub(super) ways: Vec<Way>,
+    /// By hypothesis: which class of the line was expected to go on.
+    pub(super) expected: Vec<[f32; LAGS]>,
 }
 
-/// One way in which one hypothesis can go on.
-#[derive(Clone, Copy)]
-struct Way {
-    forward: f64,
-    /// What decides whether it is kept: also how likely it is that the others still do nothing.
-    /// That becomes part of the likelihood anyway once they go on; known early, it saves the beam.
-    rank: f64,
-    log: f64,
-    from: u32,
-    /// Which open request, and its fit; none where the call belongs to nobody.
-    by: Option<(u32, u32)>,
-    turn: Turn,
-}
-
-/// Of the open requests that wait for no answer: since when the first, and how many there are.
-struct Line {
-    first: i64,
-    count: usize,
-}
-
-impl Line {
-    fn take(&mut self, ready: i64) {
-        self.count += 1;
-        self.first = self.first.min(ready);
-    }
-
-    fn turn(&self, ready: i64) -> Turn {
-        match self.count {
-            0 | 1 => Turn::Alone,
-            _ if self.first < ready => Turn::Behind,
-            _ => Turn::First,
-        }
-    }
-}
-
-struct Walker<'a> {
-    timelines: &'a Timelines,
-    model: &'a Model,
-    patterns: &'a mut Patterns,
-    hypotheses_max: usize,
-    chains: Chains,
-    lattice: Lattice,
-    open: Vec<u32>,
-    hypotheses: Vec<Hypothesis>,
-    fits: Vec<Fit>,
-    /// Index in `fits` by node, valid where the fit is of that node.
-    fit_of: Vec<u32>,
-    ways: Vec<Way>,
-    /// Fits of the open requests under the hypothesis that is looked at.
-    fits_here: Vec<u32>,
-}
-
+/// Walks through so many events of each place.
 pub(super) fn walk(
     timelines: &Timelines,
     model: &Model,
     patterns: &mut Patterns,
-    hypotheses_max: usize,
+    breadth: Breadth,
+    events: &[usize],
 ) -> Walked {
     let mut walked = Walked {
         choices: vec![Choice::default(); timelines.calls.len()],
         counts: Counts::new(patterns),
+        evidence: 0.0,
+        doubts: Vec::new(),
     };
-    for place in &timelines.places {
+    for (place, events) in timelines.places.iter().zip(events) {
         let mut walker = Walker {
             timelines,
             model,
             patterns: &mut *patterns,
-            hypotheses_max: hypotheses_max.max(1),
+            breadth,
+            walked: &mut walked,
             chains: Chains::default(),
-            lattice: Lattice::default(),
-            open: Vec::new(),
-            hypotheses: vec![Hypothesis { weight: 0.0, nodes: Vec::new() }],
-            fits: Vec::new(),
-            fit_of: Vec::new(),
+            pod: Pod::default(),
+            field: Field::default(),
             ways: Vec::new(),
-            fits_here: Vec::new(),
+            expected: Vec::new(),
         };
-        for event in place {
+        for event in &place[..*events] {
             match *event {
                 Event::Opens(request) => walker.opens(request),
                 Event::Calls(call) => walker.calls(call),
                 Event::Closes(request) => walker.closes(request),
             }
-            if walker.hypotheses.len() == 1 {
-                walker.lattice.settle(&mut walked, timelines);
-                walker.hypotheses[0].weight = 0.0;
-            }
         }
+        walker.pod.finish(walker.walked, timelines);
     }
     walked.finish(timelines);
     walked
@@ -130,205 +88,204 @@ pub(super) fn walk(
 
 impl Walker<'_> {
     fn opens(&mut self, request: u32) {
-        if self.open.is_empty() {
+        if self.pod.open.is_empty() {
             self.chains.clear();
-            self.fit_of.clear();
         }
         let span = self.timelines.requests[request as usize];
-        let node = self.chains.open(request, span, self.patterns.empty(span.kind));
-        self.open.push(request);
-        self.hypotheses.iter_mut().for_each(|h| h.nodes.push(node));
+        let node = self.chains.open(span, self.patterns.empty(span.kind));
+        self.pod.open(request, node);
+    }
+
+    /// Fits all nodes to a step at a time: what else is known of it by request, and whether the
+    /// request goes on. The step may be known to be of one request. Requests that wait for an answer
+    /// and, from what they did so far, never act meanwhile have nothing to do with it.
+    fn look(
+        &mut self,
+        at: i64,
+        outcome: usize,
+        whose: Option<u32>,
+        of: impl Fn(u32) -> (f64, bool),
+    ) {
+        let Self { model, patterns, chains, pod, field, .. } = self;
+        let asked = Asked { chains, model, patterns, outcome };
+        field.begin(chains.len(), at);
+        for (slot, node) in pod.sure() {
+            let request = pod.open[slot as usize];
+            let never = chains.in_flight(node, at)
+                && !model.acts_in_flight(chains.node(node).pattern, outcome);
+            if never && Some(request) != whose {
+                continue;
+            }
+            let (log, goes_on) = of(request);
+            let fit = field.fit(&asked, node, log, goes_on);
+            field.sure.push((slot, fit));
+        }
+        for group in &pod.groups {
+            for hypothesis in 0..group.len() {
+                for (slot, node) in group.slots.iter().zip(group.nodes(hypothesis)) {
+                    let (log, goes_on) = of(pod.open[*slot as usize]);
+                    field.fit(&asked, *node, log, goes_on);
+                }
+            }
+        }
+        field.sort(model.heat);
     }
 
     fn calls(&mut self, call: u32) {
         let span = self.timelines.calls[call as usize];
-        self.fits.clear();
-        self.ways.clear();
-        let alone = self.model.heat * self.model.alone(span.kind);
-        self.fit_of.resize(self.fit_of.len().max(self.chains.len()), 0);
-        let mut best = f64::NEG_INFINITY;
-        let known = self.timelines.caused_by[call as usize];
-        let known = known.map(|request| self.open.iter().position(|r| *r == request));
-        for from in 0..self.hypotheses.len() {
-            self.ways_of(from, call, alone, known, &mut best);
-        }
-        self.keep_likeliest();
-        self.lattice.begin(StepOf::Call(call));
-        let ways = std::mem::take(&mut self.ways);
-        let mut next = Vec::with_capacity(ways.len());
-        for (to, way) in ways.iter().enumerate() {
-            let mut nodes = self.hypotheses[way.from as usize].nodes.clone();
-            let taken = way.by.map(|(slot, fit)| {
-                nodes[slot as usize] = self.after(fit, call);
-                let fit = &self.fits[fit as usize];
-                let request = self.open[slot as usize];
-                Taken { request, cell: fit.cell, gaps: fit.gaps, turn: way.turn }
-            });
-            next.push(Hypothesis { weight: way.forward, nodes });
-            let Way { from, log, forward, .. } = *way;
-            self.lattice.push(Edge { from, to: to as u32, log, forward, taken });
-        }
-        self.ways = ways;
-        self.hypotheses = next;
-    }
-
-    /// All ways in which a hypothesis can explain a call that are worth keeping so far. `best` is the
-    /// highest rank yet. Where the cause is known, `known` is its slot, or none if it is not open.
-    fn ways_of(
-        &mut self,
-        from: usize,
-        call: u32,
-        alone: f64,
-        known: Option<Option<usize>>,
-        best: &mut f64,
-    ) {
-        let weight = self.hypotheses[from].weight;
-        let at = self.timelines.calls[call as usize].start;
-        self.fits_here.clear();
-        let mut idle = 0.0;
-        let mut waiting = Line { first: i64::MAX, count: 0 };
-        for slot in 0..self.open.len() {
-            let fit = self.fit(self.hypotheses[from].nodes[slot], call);
-            self.fits_here.push(fit);
-            if let Some((since, log)) = self.fits[fit as usize].idle {
-                idle += log;
-                // Within the tolerance a request stays open that has already ended.
-                if self.timelines.requests[self.open[slot] as usize].end > at {
-                    waiting.take(since);
-                }
-            }
-        }
-        let from = from as u32;
-        if matches!(known, None | Some(None)) {
-            let (forward, rank) = (weight + alone, weight + alone + idle);
-            *best = best.max(rank);
-            let way = Way { forward, rank, log: alone, from, by: None, turn: Turn::Alone };
-            self.ways.push(way);
-        }
-        for slot in 0..self.open.len() {
-            if known.is_some_and(|known| known != Some(slot)) {
-                continue;
-            }
-            let index = self.fits_here[slot];
-            let fit = &self.fits[index as usize];
-            let own_idle = fit.idle.map_or(0.0, |(_, log)| log);
-            let others = weight + idle - own_idle;
-            // Its place in a line can only make a way less likely.
-            let is_hopeless = others + self.model.heat * fit.score.log < *best - LAG_MAX;
-            if is_hopeless || self.timelines.served_as[call as usize] == Some(self.open[slot]) {
-                continue;
-            }
-            let turn = fit.idle.map_or(Turn::Alone, |(since, _)| waiting.turn(since));
-            let log = self.model.heat * fit.score.in_turn(turn);
-            let (forward, rank, by) = (weight + log, others + log, Some((slot as u32, index)));
-            if rank >= *best - LAG_MAX {
-                *best = best.max(rank);
-                self.ways.push(Way { forward, rank, log, from, by, turn });
-            }
-        }
-    }
-
-    /// The fit of a node to a call, computed once for all hypotheses that share the node.
-    fn fit(&mut self, node: NodeId, call: u32) -> u32 {
-        let known = self.fit_of[node as usize];
-        if self.fits.get(known as usize).is_some_and(|f| f.node == node) {
-            return known;
-        }
-        let span = self.timelines.calls[call as usize];
-        let mut fit = self.step(node, span.start, span.kind as usize);
-        let request = self.chains.node(node).request;
-        let late = self.timelines.is_late(request, call);
-        let operation = self.timelines.requests[request as usize].kind;
-        fit.score.log += self.model.lateness(operation, span.kind, late);
-        self.fits.push(fit);
-        self.fit_of[node as usize] = (self.fits.len() - 1) as u32;
-        self.fit_of[node as usize]
-    }
-
-    fn step(&self, node: NodeId, at: i64, outcome: usize) -> Fit {
-        let layout = Cells { destinations: self.patterns.destinations };
-        let in_flight = self.chains.in_flight(node, at);
-        let cell = layout.id(self.chains.node(node).pattern, in_flight, outcome);
-        let gaps = self.chains.gaps(node, at);
-        let last = self.chains.node(node).last;
-        let score = self.model.score(self.patterns, cell, last, &gaps);
-        let pattern = self.chains.node(node).pattern;
-        let idle = (!in_flight).then(|| {
-            (self.chains.ready(node), self.model.idle(self.patterns, pattern, last, &gaps))
+        let (timelines, model) = (self.timelines, self.model);
+        self.look(span.start, span.kind as usize, None, |request| {
+            let served = timelines.requests[request as usize];
+            let late = timelines.is_late(request, call);
+            // Within the tolerance a request stays open that has already ended.
+            (model.lateness(served.kind, span.kind, late), served.end > span.start)
         });
-        Fit { node, cell, gaps, score, idle, after: NO_NODE }
+        let group = self.involved();
+        self.line_up();
+        let ranks = self.field.ranks(&group);
+        self.ways.clear();
+        self.expected.clear();
+        let alone = self.model.heat * self.model.alone(span.kind);
+        let mut best = f64::NEG_INFINITY;
+        for (from, rank) in ranks.iter().enumerate() {
+            self.ways_of(&group, from, *rank, call, alone, &mut best);
+        }
+        let Breadth { hypotheses, lag, .. } = self.breadth;
+        let tie = |a: &Way, b: &Way| (a.from, a.by).cmp(&(b.from, b.by));
+        let dropped = keep_best(&mut self.ways, hypotheses, lag, |w| w.rank, tie);
+        self.doubt_ways(&group, &dropped, call);
+        let forward = log_total(self.ways.iter().map(|w| w.forward));
+        self.walked.evidence += forward - group.weight();
+        let likeliest = self.ways[0];
+        if let Some((_, fit)) = likeliest.by {
+            let nodes = group.nodes(likeliest.from as usize).to_vec();
+            self.tell_others(0, fit, &nodes, timelines.at_once[call as usize]);
+        }
+        self.take_ways(group, call);
     }
 
-    fn after(&mut self, fit: u32, call: u32) -> NodeId {
-        let Fit { node, after, .. } = self.fits[fit as usize];
-        if after != NO_NODE {
-            return after;
+    /// The group of all requests in doubt that the step could be of.
+    fn involved(&mut self) -> Group {
+        let heat = self.model.heat;
+        let field = &self.field;
+        let sure = field.sure.first().map(|(_, fit)| field.get(*fit).acts(heat));
+        let ranks: Vec<Vec<f64>> = self.pod.groups.iter().map(|g| field.ranks(g)).collect();
+        let acts: Vec<f64> = self
+            .pod
+            .groups
+            .iter()
+            .zip(&ranks)
+            .map(|(group, ranks)| {
+                let all = log_total(ranks.iter().copied());
+                let mut best = f64::NEG_INFINITY;
+                for (hypothesis, rank) in ranks.iter().enumerate() {
+                    for node in group.nodes(hypothesis) {
+                        best = best.max(field.of(*node).acts(heat) + rank - all);
+                    }
+                }
+                best
+            })
+            .collect();
+        let best = acts.iter().copied().fold(sure.unwrap_or(f64::NEG_INFINITY), f64::max);
+        let mut joint = Group::empty();
+        let mut joint_ranks = vec![0.0];
+        let far = best - self.breadth.reach;
+        for at in (0..acts.len()).rev().filter(|at| acts[*at] >= far) {
+            let group = self.pod.take(at);
+            let Breadth { hypotheses, lag, .. } = self.breadth;
+            let dropped = joint.merge(group, (&joint_ranks, &ranks[at]), hypotheses, lag);
+            joint_ranks = self.field.ranks(&joint);
+            self.doubt_merged(&joint, &joint_ranks, &dropped);
         }
-        let span = self.timelines.calls[call as usize];
-        let pattern = self.patterns.after(self.chains.node(node).pattern, span.kind);
-        let after = self.chains.call(node, span, pattern);
-        self.fits[fit as usize].after = after;
-        after
+        joint
     }
 
-    fn keep_likeliest(&mut self) {
-        let best = self.ways.iter().map(|w| w.rank).fold(f64::NEG_INFINITY, f64::max);
-        self.ways.retain(|w| w.rank >= best - LAG_MAX);
-        let order =
-            |a: &Way, b: &Way| b.rank.total_cmp(&a.rank).then((a.from, a.by).cmp(&(b.from, b.by)));
-        if self.ways.len() > self.hypotheses_max {
-            self.ways.select_nth_unstable_by(self.hypotheses_max, order);
-            self.ways.truncate(self.hypotheses_max);
+    /// Who stands in the line besides the group that is looked at.
+    fn line_up(&mut self) {
+        self.field.line_up();
+        for (index, group) in self.pod.groups.iter().enumerate() {
+            let ranks = self.field.ranks(group);
+            let best = (0..ranks.len()).fold(0, |b, h| if ranks[h] > ranks[b] { h } else { b });
+            self.field.line_up_group(index, group.nodes(best));
         }
-        self.ways.sort_unstable_by(order);
+    }
+
+    /// Groups that have nothing to do with a step still learn who went on while their requests
+    /// waited. `nodes` are those of the group that had.
+    fn tell_others(&mut self, of: usize, fit: u32, nodes: &[NodeId], at_once: usize) {
+        let fit = *self.field.get(fit);
+        if fit.waits.is_none() || self.pod.groups.is_empty() {
+            return;
+        }
+        let order = self.model.orders[of];
+        self.field.line_up_group(usize::MAX, nodes);
+        let mut weighed = Vec::new();
+        for (index, group) in self.pod.groups.iter().enumerate() {
+            let logs: Vec<f64> = (0..group.len())
+                .map(|h| {
+                    let standing =
+                        self.field.standing(Some(index), group.nodes(h), &order, at_once);
+                    self.model.heat * standing.order(&fit, &order).0
+                })
+                .collect();
+            let (low, high) = logs
+                .iter()
+                .fold((f64::MAX, f64::MIN), |(low, high), log| (low.min(*log), high.max(*log)));
+            if high - low > SAME {
+                weighed.push((index, logs, self.field.ranks(group)));
+            }
+        }
+        for (index, logs, ranks) in weighed.into_iter().rev() {
+            let mut group = self.pod.take(index);
+            let before = group.weight();
+            group.weigh(&logs, &ranks, self.breadth.lag);
+            self.walked.evidence += group.weight() - before;
+            self.pod.put(group, self.walked, self.timelines);
+        }
     }
 
     /// A request ends: what it did until now is weighed, and it is forgotten.
     fn closes(&mut self, request: u32) {
-        let Some(slot) = self.open.iter().position(|r| *r == request) else { return };
+        let Some(slot) = self.pod.slot_of(request) else { return };
         let end = self.timelines.requests[request as usize].end;
-        self.lattice.begin(StepOf::End);
-        let before = std::mem::take(&mut self.hypotheses);
-        let mut next: Vec<Hypothesis> = Vec::with_capacity(before.len());
-        for (from, mut hypothesis) in before.into_iter().enumerate() {
-            let fit = self.step(hypothesis.nodes[slot], end, self.patterns.destinations);
-            let turn = self.turn_at_end(&hypothesis, slot, end, &fit);
-            let log = self.model.heat * fit.score.in_turn(turn);
-            let forward = hypothesis.weight + log;
-            hypothesis.nodes.swap_remove(slot);
-            let to = match next.iter().position(|h| h.nodes == hypothesis.nodes) {
-                Some(same) => {
-                    next[same].weight = log_sum(next[same].weight, forward);
-                    same
-                }
-                None => {
-                    next.push(Hypothesis { weight: forward, nodes: hypothesis.nodes });
-                    next.len() - 1
-                }
-            };
+        let timelines = self.timelines;
+        self.look(end, self.patterns.destinations, Some(request), |other| {
+            (0.0, other == request || timelines.requests[other as usize].end > end)
+        });
+        let mut group = match self.pod.group_of(slot) {
+            Some(group) => self.pod.take(group),
+            None => Group::empty(),
+        };
+        self.line_up();
+        let at = group.slots.iter().position(|s| *s == slot);
+        let order = &self.model.orders[1];
+        let sure = self.pod.agreed[slot as usize];
+        let mut edges = Vec::with_capacity(group.len());
+        for from in 0..group.len() {
+            let nodes = group.nodes(from);
+            let fit = self.field.of(at.map_or(sure, |at| nodes[at]));
+            let standing = self.field.standing(None, nodes, order, 0);
+            let (in_line, class) = standing.order(fit, order);
+            let expected = standing.expected;
+            let turn = class.map(|class| Turn { class: class.into(), expected });
+            let log = self.model.heat * (fit.log + in_line);
+            let forward = group.weights[from] + log;
             let taken = Some(Taken { request, cell: fit.cell, gaps: fit.gaps, turn });
-            let (from, to) = (from as u32, to as u32);
-            self.lattice.push(Edge { from, to, log, forward, taken });
+            edges.push(Edge { from: from as u32, to: 0, log, forward, taken });
         }
-        self.open.swap_remove(slot);
-        self.hypotheses = next;
-    }
-
-    /// Whether others that may go on as well were ready before.
-    fn turn_at_end(&self, hypothesis: &Hypothesis, slot: usize, end: i64, fit: &Fit) -> Turn {
-        let Some((since, _)) = fit.idle else { return Turn::Alone };
-        let mut waiting = Line { first: since, count: 1 };
-        for (other, &node) in hypothesis.nodes.iter().enumerate().filter(|(o, _)| *o != slot) {
-            let request = self.timelines.requests[self.open[other] as usize];
-            if request.end > end && !self.chains.in_flight(node, end) {
-                waiting.take(self.chains.ready(node));
-            }
+        let best = (0..edges.len())
+            .fold(0, |b, e| if edges[e].forward > edges[b].forward { e } else { b });
+        let forward = log_total(edges.iter().map(|e| e.forward));
+        self.walked.evidence += forward - group.weight();
+        let nodes = group.nodes(best).to_vec();
+        let fit = self.field.index(at.map_or(sure, |at| nodes[at]));
+        self.tell_others(1, fit, &nodes, 0);
+        if group.len() == 1 {
+            self.walked.take(timelines, StepOf::End, edges[0].taken.as_ref(), 1.0);
+        } else {
+            group.close(slot, edges);
+            self.pod.put(group, self.walked, timelines);
         }
-        waiting.turn(since)
+        self.pod.close(slot);
     }
-}
-
-fn log_sum(a: f64, b: f64) -> f64 {
-    let (low, high) = if a < b { (a, b) } else { (b, a) };
-    high + (low - high).exp().ln_1p()
 }

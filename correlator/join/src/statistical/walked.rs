@@ -10,6 +10,11 @@ use super::timeline::Timelines;
 pub(super) struct Walked {
     pub(super) choices: Vec<Choice>,
     pub(super) counts: Counts,
+    /// Logarithm of how likely all that was seen is, by the model.
+    pub(super) evidence: f64,
+    /// Call, request, and how likely the hypotheses were that said so and for which there was no
+    /// room.
+    pub(super) doubts: Vec<(u32, u32, f64)>,
 }
 
 impl Walked {
@@ -23,7 +28,7 @@ impl Walked {
     ) {
         let call = match of {
             StepOf::Call(call) => Some(call),
-            StepOf::End => None,
+            StepOf::End | StepOf::Other => None,
         };
         let Some(taken) = taken else {
             if let Some(call) = call {
@@ -35,20 +40,36 @@ impl Walked {
             return;
         }
         self.counts.step(taken.cell, taken.gaps, p);
-        self.counts.turn(taken.cell, taken.turn, p);
+        if let Some(turn) = &taken.turn {
+            let of = usize::from(of == StepOf::End);
+            self.counts.turns[of].add(turn.class, &turn.expected, p);
+        }
         let Some(call) = call else { return };
         let operation = timelines.requests[taken.request as usize].kind;
         let destination = timelines.calls[call as usize].kind;
         let late = timelines.is_late(taken.request, call);
         self.counts.lateness(operation, destination, late, p);
-        let candidates = &mut self.choices[call as usize].candidates;
-        match candidates.iter_mut().find(|(request, _)| *request == taken.request) {
-            Some((_, sum)) => *sum += p,
-            None => candidates.push((taken.request, p)),
+        self.choices[call as usize].add(taken.request, p);
+    }
+
+    fn add_doubts(&mut self, timelines: &Timelines) {
+        let mut by_call: Vec<Vec<(u32, f64)>> = vec![Vec::new(); timelines.calls.len()];
+        for &(call, request, share) in &self.doubts {
+            by_call[call as usize].push((request, share));
+        }
+        for (choice, doubts) in self.choices.iter_mut().zip(by_call) {
+            let doubt: f64 = doubts.iter().map(|(_, share)| share).sum();
+            let kept = 1.0 / (1.0 + doubt);
+            choice.none *= kept;
+            choice.candidates.iter_mut().for_each(|(_, p)| *p *= kept);
+            for (request, share) in doubts {
+                choice.add(request, share * kept);
+            }
         }
     }
 
     pub(super) fn finish(&mut self, timelines: &Timelines) {
+        self.add_doubts(timelines);
         for call in timelines.calls_in_order() {
             let choice = &mut self.choices[call];
             self.counts.belongs_to_none(timelines.calls[call].kind, choice.none);

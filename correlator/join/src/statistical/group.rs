@@ -1,0 +1,273 @@
+//! A group: open requests that depend on each other because calls may belong to one or another of
+//! them, and the hypotheses about them.
+//!
+//! A hypothesis is one node (a request with its calls so far) for each slot of the group. What is
+//! undecided in two groups is decided independently, so that ten requests in doubt about pairs are
+//! five groups of two hypotheses and not one of thirty-two.
+
+use super::chain::NodeId;
+use super::lattice::{Edge, Lattice, StepOf};
+
+/// So many of the hypotheses that are dropped are remembered as doubts.
+pub(super) const DROPPED_MAX: usize = 32;
+
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    /// Slots of the open requests.
+    pub(super) slots: Vec<u32>,
+    /// Logarithm of the likelihood of each hypothesis.
+    pub(super) weights: Vec<f64>,
+    /// Nodes by slot, hypothesis after hypothesis.
+    nodes: Vec<NodeId>,
+    pub(super) lattice: Lattice,
+}
+
+/// How a hypothesis goes on: from which, and which slot gets which node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Next {
+    pub(super) from: u32,
+    pub(super) weight: f64,
+    pub(super) change: Option<(u32, NodeId)>,
+}
+
+impl Group {
+    /// One hypothesis about nothing.
+    pub(super) fn empty() -> Self {
+        Self { slots: Vec::new(), weights: vec![0.0], nodes: Vec::new(), lattice: Lattice::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Logarithm of the likelihood of all hypotheses.
+    pub(super) fn weight(&self) -> f64 {
+        log_total(self.weights.iter().copied())
+    }
+
+    /// The nodes under one hypothesis.
+    pub(super) fn nodes(&self, hypothesis: usize) -> &[NodeId] {
+        let width = self.slots.len();
+        &self.nodes[hypothesis * width..(hypothesis + 1) * width]
+    }
+
+    /// Takes in another group. Of the pairs of hypotheses those are kept that `ranks` puts first.
+    /// Tells which others were not hopeless, by their rank and their nodes.
+    pub(super) fn merge(
+        &mut self,
+        other: Self,
+        ranks: (&[f64], &[f64]),
+        most: usize,
+        lag: f64,
+    ) -> Vec<(f64, Vec<NodeId>)> {
+        if self.slots.is_empty() && self.len() == 1 {
+            *self = other;
+            return Vec::new();
+        }
+        let mut pairs: Vec<(f64, u32, u32)> = Vec::with_capacity(self.len() * other.len());
+        for (i, a) in (0u32..).zip(ranks.0) {
+            pairs.extend((0u32..).zip(ranks.1).map(|(j, b)| (a + b, i, j)));
+        }
+        let tie = |a: &(f64, u32, u32), b: &(f64, u32, u32)| (a.1, a.2).cmp(&(b.1, b.2));
+        let dropped = keep_best(&mut pairs, most, lag, |p| p.0, tie);
+        let dropped = dropped.into_iter().take(DROPPED_MAX);
+        let dropped = dropped.map(|(rank, i, j)| (rank, self.pair(&other, i, j))).collect();
+        let mut nodes = Vec::with_capacity(pairs.len() * (self.slots.len() + other.slots.len()));
+        let mut weights = Vec::with_capacity(pairs.len());
+        for &(_, i, j) in &pairs {
+            nodes.extend(self.pair(&other, i, j));
+            weights.push(self.weights[i as usize] + other.weights[j as usize]);
+        }
+        let pairs = pairs.into_iter().map(|(_, i, j)| (i, j)).collect();
+        self.lattice.merge(other.lattice, &self.weights, &other.weights, pairs);
+        self.slots.extend(other.slots);
+        self.nodes = nodes;
+        self.weights = weights;
+        dropped
+    }
+
+    fn pair(&self, other: &Self, own: u32, others: u32) -> Vec<NodeId> {
+        [self.nodes(own as usize), other.nodes(others as usize)].concat()
+    }
+
+    /// Replaces the hypotheses by how they go on; `agreed` is the node of a slot that was not of
+    /// this group. Edges are recorded by the caller.
+    pub(super) fn advance(&mut self, ways: &[Next], agreed: &[NodeId]) {
+        let own = self.slots.len();
+        let mut slots = self.slots.clone();
+        for (slot, _) in ways.iter().filter_map(|w| w.change) {
+            if !slots.contains(&slot) {
+                slots.push(slot);
+            }
+        }
+        let mut nodes = Vec::with_capacity(ways.len() * slots.len());
+        for way in ways {
+            let begin = nodes.len();
+            nodes.extend_from_slice(self.nodes(way.from as usize));
+            nodes.extend(slots[own..].iter().map(|s| agreed[*s as usize]));
+            if let Some((slot, node)) = way.change {
+                let at = slots.iter().position(|s| *s == slot);
+                at.into_iter().for_each(|at| nodes[begin + at] = node);
+            }
+        }
+        self.weights = ways.iter().map(|w| w.weight).collect();
+        self.slots = slots;
+        self.nodes = nodes;
+    }
+
+    /// The request in a slot ends: `edges` weigh what it did under each hypothesis. Hypotheses that
+    /// differed in it alone are one from then on.
+    pub(super) fn close(&mut self, slot: u32, edges: Vec<Edge>) {
+        let at = self.slots.iter().position(|s| *s == slot);
+        let mut slots = self.slots.clone();
+        at.into_iter().for_each(|at| {
+            slots.remove(at);
+        });
+        let width = slots.len();
+        let mut nodes: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
+        let mut merged: Vec<f64> = Vec::with_capacity(self.len());
+        let mut edges = edges;
+        for edge in &mut edges {
+            let begin = nodes.len();
+            let width_before = self.slots.len();
+            let row = &self.nodes[edge.from as usize * width_before..][..width_before];
+            nodes.extend(row.iter().enumerate().filter(|(i, _)| Some(*i) != at).map(|(_, n)| *n));
+            let same = (0..merged.len())
+                .find(|other| nodes[other * width..(other + 1) * width] == nodes[begin..]);
+            let to = same.unwrap_or(merged.len());
+            if same.is_some() {
+                nodes.truncate(begin);
+                merged[to] = log_sum(merged[to], edge.forward);
+            } else {
+                merged.push(edge.forward);
+            }
+            edge.to = to as u32;
+        }
+        self.lattice.went(StepOf::End, edges);
+        self.slots = slots;
+        self.weights = merged;
+        self.nodes = nodes;
+    }
+
+    /// Weighs the hypotheses by something that none of its requests did. Those that are left far
+    /// behind are dropped.
+    pub(super) fn weigh(&mut self, logs: &[f64], ranks: &[f64], lag: f64) {
+        let best = ranks.iter().zip(logs).map(|(r, l)| r + l).fold(f64::NEG_INFINITY, f64::max);
+        let width = self.slots.len();
+        let mut nodes = Vec::with_capacity(self.nodes.len());
+        let mut weights = Vec::with_capacity(self.len());
+        let mut edges = Vec::with_capacity(self.len());
+        for (from, (&log, rank)) in logs.iter().zip(ranks).enumerate() {
+            if rank + log < best - lag {
+                continue;
+            }
+            let forward = self.weights[from] + log;
+            let (from, to) = (from as u32, weights.len() as u32);
+            edges.push(Edge { from, to, log, forward, taken: None });
+            nodes.extend_from_slice(&self.nodes[from as usize * width..][..width]);
+            weights.push(forward);
+        }
+        self.lattice.went(StepOf::Other, edges);
+        self.nodes = nodes;
+        self.weights = weights;
+    }
+
+    /// Slots in which all hypotheses have the same node leave the group.
+    pub(super) fn release(&mut self) -> Vec<(u32, NodeId)> {
+        let width = self.slots.len();
+        if width == 0 {
+            return Vec::new();
+        }
+        let differs: Vec<bool> = (0..width)
+            .map(|i| self.nodes.chunks_exact(width).any(|row| row[i] != self.nodes[i]))
+            .collect();
+        let agreed = (0..width).filter(|i| !differs[*i]);
+        let released: Vec<_> = agreed.map(|i| (self.slots[i], self.nodes[i])).collect();
+        if !released.is_empty() {
+            self.slots = (0..width).filter(|i| differs[*i]).map(|i| self.slots[i]).collect();
+            let kept = (0..self.nodes.len()).filter(|i| differs[i % width]);
+            self.nodes = kept.map(|i| self.nodes[i]).collect();
+        }
+        released
+    }
+}
+
+/// Keeps the best by rank that are not too far behind, in order, and tells which others were not.
+pub(super) fn keep_best<T>(
+    all: &mut Vec<T>,
+    most: usize,
+    lag: f64,
+    rank: impl Fn(&T) -> f64,
+    tie: impl Fn(&T, &T) -> std::cmp::Ordering,
+) -> Vec<T> {
+    let best = all.iter().map(&rank).fold(f64::NEG_INFINITY, f64::max);
+    all.retain(|one| rank(one) >= best - lag);
+    let order = |a: &T, b: &T| rank(b).total_cmp(&rank(a)).then_with(|| tie(a, b));
+    let mut dropped = Vec::new();
+    if all.len() > most {
+        all.select_nth_unstable_by(most, order);
+        dropped = all.split_off(most);
+        dropped.sort_unstable_by(order);
+    }
+    all.sort_unstable_by(order);
+    dropped
+}
+
+/// Logarithm of a sum of what is given by its logarithms.
+pub(super) fn log_total(logs: impl Iterator<Item = f64> + Clone) -> f64 {
+    let highest = logs.clone().fold(f64::NEG_INFINITY, f64::max);
+    if highest == f64::NEG_INFINITY {
+        return highest;
+    }
+    highest + logs.map(|log| (log - highest).exp()).sum::<f64>().ln()
+}
+
+pub(super) fn log_sum(a: f64, b: f64) -> f64 {
+    let (low, high) = if a < b { (a, b) } else { (b, a) };
+    if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(from: u32, weight: f64, change: Option<(u32, NodeId)>) -> Next {
+        Next { from, weight, change }
+    }
+
+    fn edge(from: u32, forward: f64) -> Edge {
+        Edge { from, to: 0, log: 0.0, forward, taken: None }
+    }
+
+    #[test]
+    fn only_slots_in_which_hypotheses_differ_stay_in_a_group() {
+        let mut group = Group::empty();
+        let agreed = [10, 11, 12];
+        group.advance(&[way(0, -1.0, Some((1, 21))), way(0, -2.0, Some((2, 22)))], &agreed);
+        assert_eq!(group.slots, [1, 2]);
+        assert_eq!((group.nodes(0), group.nodes(1)), (&[21, 12][..], &[11, 22][..]));
+        group.advance(&[way(0, -1.0, None), way(0, -2.0, Some((2, 32)))], &agreed);
+        assert_eq!(group.release(), [(1, 21)]);
+        assert_eq!((group.nodes(0), group.nodes(1)), (&[12][..], &[32][..]));
+    }
+
+    #[test]
+    fn hypotheses_that_agree_again_are_one() {
+        let mut group = Group::empty();
+        group.advance(&[way(0, -1.0, Some((1, 21))), way(0, -1.0, None)], &[10, 11]);
+        group.close(1, vec![edge(0, -1.0), edge(1, -1.0)]);
+        assert_eq!((group.len(), group.slots.len()), (1, 0));
+        assert!((group.weights[0] - (2f64.ln() - 1.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn merged_groups_hold_all_pairs_that_are_not_hopeless() {
+        let (mut left, mut right) = (Group::empty(), Group::empty());
+        left.advance(&[way(0, -1.0, Some((0, 20))), way(0, -2.0, None)], &[10, 11]);
+        right.advance(&[way(0, -1.0, Some((1, 21))), way(0, -9.0, None)], &[10, 11]);
+        let ranks = (left.weights.clone(), right.weights.clone());
+        left.merge(right, (&ranks.0, &ranks.1), 10, 5.0);
+        assert_eq!((left.slots.as_slice(), left.len()), (&[0, 1][..], 2));
+        assert_eq!((left.nodes(0), left.nodes(1)), (&[20, 21][..], &[10, 21][..]));
+    }
+}

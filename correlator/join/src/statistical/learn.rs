@@ -1,0 +1,103 @@
+//! Learning what a service does: walk, count, and walk again.
+
+use super::Choice;
+use super::chance::Beliefs;
+use super::counts::Counts;
+use super::model::Model;
+use super::order::{BELIEVED, Order};
+use super::pattern::Patterns;
+use super::start;
+use super::timeline::Timelines;
+use super::walk::{self, Breadth};
+use super::walked::Walked;
+
+/// A walk that only teaches follows few alternatives: what is seldom teaches little.
+pub(super) const NARROW: Breadth = Breadth { hypotheses: 8, lag: 5.0, reach: 4.0 };
+
+/// The first walk follows a model that is no more than a guess: all its likelihoods are taken to
+/// this power, which keeps more of the alternatives (annealing).
+const FIRST_HEAT: f64 = 0.5;
+
+/// Steps of requests that overlap are less independent than the model takes them to be: their
+/// likelihoods are worth less than their product.
+pub(super) const LATER_HEAT: f64 = 0.8;
+
+/// Requests, and walks, from which it shows which belief about order is the right one to begin with.
+const SAMPLE: usize = 300;
+const SAMPLE_WALKS: usize = 2;
+
+/// What is known of a service.
+#[derive(Clone, Debug)]
+pub(super) struct Learned {
+    counts: Counts,
+    /// Who goes first: calls, and ends of requests.
+    orders: [Order; 2],
+}
+
+impl Learned {
+    /// Takes over what a walk counted, and gives its choices back.
+    pub(super) fn learn(&mut self, walked: Walked) -> Vec<Choice> {
+        self.counts = walked.counts;
+        for (order, turns) in self.orders.iter_mut().zip(&self.counts.turns) {
+            *order = order.scaled(turns);
+        }
+        walked.choices
+    }
+}
+
+pub(super) struct Learner<'a> {
+    timelines: &'a Timelines,
+    patterns: Patterns,
+    beliefs: Beliefs,
+    rates: Vec<f64>,
+}
+
+impl<'a> Learner<'a> {
+    pub(super) fn new(timelines: &'a Timelines) -> Self {
+        Self {
+            timelines,
+            patterns: Patterns::new(timelines.operations, timelines.destinations),
+            beliefs: Beliefs::new(timelines),
+            rates: timelines.destination_rates(),
+        }
+    }
+
+    /// Begins with each belief about order, and goes on with the one that explains a sample best.
+    pub(super) fn begin(&mut self) -> Learned {
+        let counts = start::isolated(self.timelines, &mut self.patterns);
+        let sample = self.timelines.sample(SAMPLE);
+        let first = self.begin_with(BELIEVED[0], &counts, &sample);
+        let others = &BELIEVED[1..];
+        let best = others.iter().fold(first, |best, behind| {
+            let (learned, evidence) = self.begin_with(*behind, &counts, &sample);
+            if evidence > best.1 { (learned, evidence) } else { best }
+        });
+        best.0
+    }
+
+    fn begin_with(&mut self, behind: f64, counts: &Counts, sample: &[usize]) -> (Learned, f64) {
+        let orders = [Order::believed(behind); 2];
+        let mut learned = Learned { counts: counts.clone(), orders };
+        let mut evidence = f64::NEG_INFINITY;
+        for walks in 0..SAMPLE_WALKS {
+            let heat = if walks == 0 { FIRST_HEAT } else { LATER_HEAT };
+            let walked = self.walk(&learned, heat, NARROW, sample);
+            evidence = walked.evidence;
+            learned.learn(walked);
+        }
+        (learned, evidence)
+    }
+
+    /// Walks through so many events of each place, by what is known.
+    pub(super) fn walk(
+        &mut self,
+        learned: &Learned,
+        heat: f64,
+        breadth: Breadth,
+        events: &[usize],
+    ) -> Walked {
+        let Self { timelines, patterns, beliefs, rates } = self;
+        let model = Model::learn(&learned.counts, patterns, beliefs, rates, learned.orders, heat);
+        walk::walk(timelines, &model, patterns, breadth, events)
+    }
+}

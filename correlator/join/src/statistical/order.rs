@@ -1,0 +1,75 @@
+//! Who goes first among those that could go on.
+//!
+//! A service that works on one thing after the other takes what became ready first; in a pool the
+//! gaps say all there is to say. What is learned is how much more often than its gap says a request
+//! goes on, by how far it is behind the one that was ready first (iterative scaling: Darroch and
+//! Ratcliff 1972), so that nothing is counted twice.
+
+/// How far behind: not at all, then by less than 4, 16, 256 units of the resolution, or more.
+pub(super) const LAGS: usize = 5;
+
+pub(super) fn lag_class(lag: i64) -> usize {
+    match lag {
+        ..=0 => 0,
+        1..=3 => 1,
+        4..=15 => 2,
+        16..=255 => 3,
+        _ => 4,
+    }
+}
+
+/// How often requests of each class went on, and how often that was expected.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Turns {
+    pub(super) taken: [f64; LAGS],
+    pub(super) expected: [f64; LAGS],
+}
+
+impl Turns {
+    pub(super) fn add(&mut self, taken: usize, expected: &[f32; LAGS], p: f64) {
+        self.taken[taken] += p;
+        for (sum, expected) in self.expected.iter_mut().zip(expected) {
+            *sum += p * f64::from(*expected);
+        }
+    }
+}
+
+/// Factors on how likely a request is to go on, by class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Order {
+    pub(super) factors: [f64; LAGS],
+    pub(super) logs: [f64; LAGS],
+}
+
+/// What may be believed of a service before anything is learned: how likely it is that one goes on
+/// that was not ready first.
+pub(super) const BELIEVED: [f64; 3] = [0.1, 0.003, 0.7];
+
+/// Nothing is believed to be rarer than this.
+const FACTOR_MIN: f64 = 1e-3;
+
+/// So many steps are as good as what was believed before.
+const ENOUGH: f64 = 2.0;
+
+impl Order {
+    pub(super) fn believed(behind: f64) -> Self {
+        let mut factors = [behind; LAGS];
+        factors[0] = 1.0;
+        Self::of(factors)
+    }
+
+    fn of(factors: [f64; LAGS]) -> Self {
+        Self { factors, logs: factors.map(f64::ln) }
+    }
+
+    /// One step of scaling.
+    pub(super) fn scaled(&self, turns: &Turns) -> Self {
+        let mut factors = self.factors;
+        for (class, factor) in factors.iter_mut().enumerate() {
+            *factor *= (turns.taken[class] + ENOUGH) / (turns.expected[class] + ENOUGH);
+        }
+        let first = factors[0];
+        factors.iter_mut().for_each(|f| *f = (*f / first).clamp(FACTOR_MIN, 1.0 / FACTOR_MIN));
+        Self::of(factors)
+    }
+}
