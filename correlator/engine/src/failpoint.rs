@@ -53,7 +53,11 @@ impl fmt::Display for Point {
     }
 }
 
-const OF_WINDOWS: &[Step] = &[
+/// Stands for the tables that sum a window up: data_quality, clock_offset, edge_minute, calibration.
+pub const SUMS: &str = "sums";
+
+/// Before a window is final.
+const OF_OPEN_WINDOWS: &[Step] = &[
     Step::Computed,
     Step::Uploaded("hop"),
     Step::Uploaded("ambiguous"),
@@ -66,11 +70,27 @@ const OF_WINDOWS: &[Step] = &[
     Step::Committed("path"),
 ];
 
+const OF_FINAL_WINDOWS: &[Step] = &[
+    Step::Computed,
+    Step::Uploaded("hop"),
+    Step::Uploaded("ambiguous"),
+    Step::Uploaded(SUMS),
+    Step::Uploaded("path"),
+    Step::Decided("hop"),
+    Step::Committed("hop"),
+    Step::Decided("ambiguous"),
+    Step::Committed("ambiguous"),
+    Step::Decided(SUMS),
+    Step::Committed(SUMS),
+    Step::Decided("path"),
+    Step::Committed("path"),
+];
+
 /// Every point there is.
 pub const REGISTRY: &[(Work, &[Step])] = &[
-    (Work::Provisional, OF_WINDOWS),
-    (Work::Revised, OF_WINDOWS),
-    (Work::Final, OF_WINDOWS),
+    (Work::Provisional, OF_OPEN_WINDOWS),
+    (Work::Revised, OF_OPEN_WINDOWS),
+    (Work::Final, OF_FINAL_WINDOWS),
     (
         Work::Empty,
         &[
@@ -80,7 +100,7 @@ pub const REGISTRY: &[(Work, &[Step])] = &[
             Step::Committed("path"),
         ],
     ),
-    (Work::Backfill, OF_WINDOWS),
+    (Work::Backfill, OF_FINAL_WINDOWS),
     (Work::Mark, &[Step::Decided("path"), Step::Committed("path")]),
     (
         Work::Late,

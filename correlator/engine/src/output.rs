@@ -1,10 +1,10 @@
 //! The derived tables: each window reaches each of them once per stage, across crashes.
 //!
-//! Delta has no transaction over tables, so the order is hop, ambiguous, path: a window is visible
-//! once it is in `path`, and only path's progress says that it is done. The first commit, to hop,
-//! decides between several correlators and between a crash and the restart after it: it names the
-//! raw rows that it rests on, and whoever finds hop ahead of path completes that same work, from the
-//! same rows. So nobody has to know who is alive.
+//! Delta has no transaction over tables, so the order is hop, ambiguous, for a final window what
+//! sums it up, then path: a window is visible once it is in `path`, and only path's progress says
+//! that it is done. The first commit, to hop, decides between several correlators and between a crash
+//! and the restart after it: it names the raw rows that it rests on, and whoever finds hop ahead of
+//! path completes that same work, from the same rows. So nobody has to know who is alive.
 //!
 //! A commit is a conflict when the files of its windows are others than it was decided on, so that
 //! a process that slept for a while changes nothing that another one did meanwhile. Where
@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use join::{Settings, Stage, WindowRows};
 use store::{Commit, FileRef, Progress, StagedFile, Store, StoreError, Table};
-use tables::{Ambiguous, Hop, Path, Row};
+use tables::{Ambiguous, Calibration, ClockOffset, DataQuality, EdgeMinute, Hop, Path, Row};
 
 use crate::InputError;
 use crate::compacted::{self, Held};
@@ -53,7 +53,7 @@ pub(crate) enum Writer {
     Backfill,
 }
 
-/// What the three tables' commits of one piece of work have in common.
+/// What the tables' commits of one piece of work have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) writer: Writer,
@@ -77,6 +77,10 @@ pub(crate) struct Output {
     job: String,
     hop: Table,
     ambiguous: Table,
+    quality: Table,
+    clock_offset: Table,
+    edge_minute: Table,
+    calibration: Table,
     path: Table,
 }
 
@@ -142,6 +146,10 @@ impl Output {
             job: job.to_owned(),
             hop: store.table(&tables::spec::<Hop>()).await?,
             ambiguous: store.table(&tables::spec::<Ambiguous>()).await?,
+            quality: store.table(&tables::spec::<DataQuality>()).await?,
+            clock_offset: store.table(&tables::spec::<ClockOffset>()).await?,
+            edge_minute: store.table(&tables::spec::<EdgeMinute>()).await?,
+            calibration: store.table(&tables::spec::<Calibration>()).await?,
             path: store.table(&tables::spec::<Path>()).await?,
         })
     }
@@ -259,18 +267,27 @@ impl Output {
         Err(OutputError::Contended { table: Hop::TABLE })
     }
 
-    /// The tables of a window, in the order of their commits.
-    fn tables(&self) -> [&Table; 3] {
-        [&self.hop, &self.ambiguous, &self.path]
+    /// The tables that a stage writes, in the order of their commits.
+    fn tables(&self, stage: Stage) -> Vec<&Table> {
+        let sums = [&self.quality, &self.clock_offset, &self.edge_minute, &self.calibration];
+        let sums = sums.into_iter().filter(|_| stage == Stage::Final);
+        [&self.hop, &self.ambiguous].into_iter().chain(sums).chain([&self.path]).collect()
     }
 
     /// Uploads what the tables should hold.
     async fn stage(&self, rows: &[WindowRows], step: &Step) -> Result<Staged, StoreError> {
-        Ok(vec![
+        let mut staged = vec![
             stage(&self.hop, rows, |w| &w.hops, step).await?,
             stage(&self.ambiguous, rows, |w| &w.ambiguous, step).await?,
-            stage(&self.path, rows, |w| &w.paths, step).await?,
-        ])
+        ];
+        if step.stage() == Stage::Final {
+            staged.push(stage(&self.quality, rows, |w| &w.quality, step).await?);
+            staged.push(stage(&self.clock_offset, rows, |w| &w.clock_offsets, step).await?);
+            staged.push(stage(&self.edge_minute, rows, |w| &w.edges, step).await?);
+            staged.push(stage(&self.calibration, rows, |w| &w.calibrations, step).await?);
+        }
+        staged.push(stage(&self.path, rows, |w| &w.paths, step).await?);
+        Ok(staged)
     }
 
     /// The tables in their order. Hop decides whose work it is and path makes it visible, be it
@@ -307,7 +324,7 @@ impl Output {
         must_commit: bool,
         written: &mut Written,
     ) -> Result<Put, OutputError> {
-        let table = self.tables()[nth];
+        let table = self.tables(step.stage())[nth];
         let name = table.spec().name;
         for _ in 0..ROUNDS {
             let held = match held(table, &staged[nth], step).await? {
@@ -340,10 +357,10 @@ impl Output {
                 basis.files().iter().filter(|file| remove.contains(&file.path)).cloned().collect();
             let files = remove.iter().chain(add.iter().map(StagedFile::file));
             let changed: Vec<i64> = files.filter_map(window_of).collect();
-            failpoint::reach(step.work(), failpoint::Step::Decided(name));
+            failpoint::reach(step.work(), failpoint::Step::Decided(kind(name)));
             match table.swap_on(basis, remove, add, progress).await? {
                 Commit::Committed { .. } => {
-                    failpoint::reach(step.work(), failpoint::Step::Committed(name));
+                    failpoint::reach(step.work(), failpoint::Step::Committed(kind(name)));
                     written.changed.extend(changed);
                     return Ok(Put::Committed);
                 }
@@ -360,7 +377,7 @@ impl Output {
         step: &Step,
         tables: usize,
     ) -> Result<bool, StoreError> {
-        for (table, staged) in self.tables().into_iter().zip(staged).take(tables) {
+        for (table, staged) in self.tables(step.stage()).into_iter().zip(staged).take(tables) {
             let Held::AsWanted(held) = held(table, staged, step).await? else {
                 return Ok(false);
             };
@@ -463,8 +480,18 @@ async fn stage<R: Row>(
     for window in rows.iter().filter(|window| !of_table(window).is_empty()) {
         staged.extend(table.stage_rows(of_table(window), &step.prefix(window.win)).await?);
     }
-    failpoint::reach(step.work(), failpoint::Step::Uploaded(R::TABLE));
+    if !staged.is_empty() {
+        failpoint::reach(step.work(), failpoint::Step::Uploaded(kind(R::TABLE)));
+    }
     Ok(staged)
+}
+
+/// Name of a table in fail points: what sums a window up is written alike.
+fn kind(table: &'static str) -> &'static str {
+    match table {
+        Hop::TABLE | Ambiguous::TABLE | Path::TABLE => table,
+        _ => failpoint::SUMS,
+    }
 }
 
 async fn held(table: &Table, staged: &[StagedFile], step: &Step) -> Result<Held, StoreError> {

@@ -46,9 +46,7 @@ async fn followed() -> Scene {
 
 async fn filled(raw: &Scene, windows_per_run: u32) -> (Scene, Vec<String>) {
     let scene = raw.copy().await;
-    for table in ["hop", "ambiguous", "path", "data_quality"] {
-        std::fs::remove_dir_all(scene.folder.path().join(table)).unwrap();
-    }
+    scene.remove_derived();
     let config = Config { windows_per_run, ..scene.config() };
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     let range = T0 * SECOND..(T0 + WINDOWS * 10) * SECOND;
@@ -62,7 +60,7 @@ async fn live_and_backfill_in_runs_of_any_length_give_the_same_files() {
     let live = FOLLOWED.get_or_init(followed).await;
     let expected = live.derived_files().await;
     assert!(expected.iter().all(|name| name.contains("-F-")), "{expected:?}");
-    for table in ["hop/", "ambiguous/", "path/"] {
+    for table in ["hop/", "ambiguous/", "data_quality/", "edge_minute/", "path/"] {
         assert!(expected.iter().filter(|name| name.starts_with(table)).count() > 10, "{table}");
     }
     for windows_per_run in [1, 6, 60] {
@@ -78,9 +76,7 @@ async fn backfill_that_was_stopped_goes_on_there_and_a_third_run_changes_nothing
     let live = FOLLOWED.get_or_init(followed).await;
     let expected = live.derived_files().await;
     let scene = live.copy().await;
-    for table in ["hop", "ambiguous", "path", "data_quality"] {
-        std::fs::remove_dir_all(scene.folder.path().join(table)).unwrap();
-    }
+    scene.remove_derived();
     let config = Config { windows_per_run: 6, ..scene.config() };
     let range = T0 * SECOND..(T0 + WINDOWS * 10) * SECOND;
     let (stop, stopped) = tokio::sync::watch::channel(false);

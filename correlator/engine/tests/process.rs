@@ -15,7 +15,7 @@ use engine::backfill::{Begin, backfill};
 use engine::failpoint::{self, Step, Work};
 use join::SECOND;
 use scene::{Scene, T0, follow_until};
-use tables::{Ambiguous, DataQuality, Hop, Path};
+use tables::{Ambiguous, DataQuality, EdgeMinute, Hop, Path};
 
 /// How long a process sleeps at least. Sixty seconds teach nothing that two do not: what another
 /// process does meanwhile is waited for.
@@ -127,6 +127,7 @@ async fn derived(scene: &Scene) -> (Vec<String>, Vec<String>) {
     rows.extend(scene.rows::<Ambiguous>().await.iter().map(|row| format!("{row:?}")));
     rows.extend(scene.rows::<Path>().await.iter().map(|row| format!("{row:?}")));
     rows.extend(scene.rows::<DataQuality>().await.iter().map(|row| format!("{row:?}")));
+    rows.extend(scene.rows::<EdgeMinute>().await.iter().map(|row| format!("{row:?}")));
     (rows, scene.derived_files().await)
 }
 
@@ -209,6 +210,7 @@ async fn process_frozen_before_its_commit_disturbs_nothing_that_another_did_mean
         (Work::Revised, "path"),
         (Work::Final, "hop"),
         (Work::Final, "ambiguous"),
+        (Work::Final, failpoint::SUMS),
         (Work::Final, "path"),
         (Work::Late, "ambiguous"),
     ] {

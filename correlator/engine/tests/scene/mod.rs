@@ -87,6 +87,16 @@ impl Scene {
         names
     }
 
+    /// Leaves only the raw tables.
+    pub(crate) fn remove_derived(&self) {
+        for spec in tables::all().into_iter().filter(|spec| spec.layer == tables::Layer::Derived) {
+            let folder = self.folder.path().join(spec.name);
+            if folder.exists() {
+                std::fs::remove_dir_all(folder).unwrap();
+            }
+        }
+    }
+
     /// The same tables, with what is written to them from now on apart.
     pub(crate) async fn copy(&self) -> Self {
         let folder = tempfile::tempdir().unwrap();
