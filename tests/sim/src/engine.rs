@@ -5,10 +5,13 @@
 //! under way, open connections, and rows that are not delivered yet.
 
 mod agent;
+mod calls;
 mod churn;
+mod crew;
 mod leg;
 mod request;
 mod socket;
+mod told;
 mod visit;
 mod watch;
 
@@ -27,8 +30,9 @@ use crate::shape::{Arrivals, Plan, Shape, traces::TraceError};
 use crate::slab::Slab;
 use crate::truth::Truth;
 use agent::Watcher;
+use crew::Crew;
 use request::Request;
-use visit::{Crew, Visit};
+use visit::Visit;
 
 /// Objects are this old when the traffic begins, and the watch and the agents begin this early.
 const AGE_NS: i64 = 3_600 * SECOND;

@@ -1,11 +1,12 @@
 //! One request at one server: sent, read, worked on, answered, and the answer read.
 
 use super::{RequestId, Simulation, VisitId, What};
-use crate::chance::{Chance, hash, unit};
-use crate::dials::{Protocol, Threads};
+use crate::chance::{hash, unit};
+use crate::dials::Protocol;
+use crate::engine::crew::Crew;
 use crate::fate::Fate;
 use crate::network::{Client, ConnectionId, Target};
-use crate::observation::{Attempt, EndedBy, PodId, ServiceId, Stream};
+use crate::observation::{EndedBy, PodId, ServiceId, Stream};
 use crate::truth::{Kind, Spans};
 
 #[derive(Clone, Debug)]
@@ -53,55 +54,8 @@ pub(super) struct Visit {
     pub(super) server_span: Fate,
 }
 
-/// The threads of one pod's process.
-#[derive(Clone, Debug)]
-pub(super) struct Crew {
-    kind: Threads,
-    pub(super) process: u32,
-    idle: Vec<u32>,
-    hired: u32,
-}
-
-/// Threads that share the work where any may do any of it.
-const FREE_THREADS: usize = 6;
-
-impl Crew {
-    pub(super) fn new(kind: Threads, pod: PodId) -> Self {
-        Self { kind, process: 10_000 + pod * 600, idle: Vec::new(), hired: 0 }
-    }
-
-    /// The thread that reads a request.
-    fn begin(&mut self, chance: &mut Chance) -> u32 {
-        match self.kind {
-            Threads::Loop => self.process,
-            Threads::Free => self.any(chance),
-            Threads::Bound | Threads::Mixed => self.idle.pop().unwrap_or_else(|| {
-                self.hired += 1;
-                self.process + self.hired
-            }),
-        }
-    }
-
-    /// The thread that makes the next system call for a request that `serving` has read.
-    fn next(&mut self, serving: u32, chance: &mut Chance) -> u32 {
-        if self.kind == Threads::Free { self.any(chance) } else { serving }
-    }
-
-    fn end(&mut self, serving: u32) {
-        if matches!(self.kind, Threads::Bound | Threads::Mixed) {
-            self.idle.push(serving);
-        }
-    }
-
-    fn any(&self, chance: &mut Chance) -> u32 {
-        self.process + 1 + chance.below(FREE_THREADS) as u32
-    }
-}
-
 /// Bytes of an answer before its body.
 pub(super) const HEAD: i64 = 120;
-/// Tries of one request by a proxy.
-const TRIES_MAX: u32 = 3;
 /// A server that drops a request does so after this time.
 const DROPPED_AFTER_NS: i64 = 2_000_000;
 const US: i64 = 1_000;
@@ -285,54 +239,6 @@ impl Simulation {
         self.answer_when_done(id);
     }
 
-    /// Begins the calls that wait for this end, or for the request's start.
-    fn trigger(&mut self, id: VisitId, ended: Option<u16>) {
-        let visit = self.visits.get(id);
-        if visit.has_failed {
-            return;
-        }
-        let (request, node, server) = (visit.request, visit.node, visit.server);
-        let is_answering = visit.is_answering;
-        let plan = self.requests.get(request).plan;
-        let calls = self.plan(plan).nodes[node as usize].calls.clone();
-        for (index, at) in calls.enumerate() {
-            let call = &self.shape.plans[plan as usize].calls[at as usize];
-            if call.after != ended {
-                continue;
-            }
-            let (callee, gap) = (call.node, call.gap);
-            let awaited = call.awaited && !is_answering;
-            let happens = call.probability >= 1.0 || self.chance.unit() < call.probability;
-            if !happens {
-                self.trigger(id, Some(index as u16));
-                continue;
-            }
-            let service = self.plan(plan).nodes[callee as usize].service;
-            let gap_ns = gap.draw(&mut self.chance);
-            let parent = Some((id, index as u16, 1));
-            let call = self.visit(request, parent, Client::Pod(server), service, callee);
-            if awaited {
-                self.visits.get_mut(id).open_calls += 1;
-            } else {
-                let worker = self.crews[server as usize].begin(&mut self.chance);
-                self.visits.get_mut(call).worker = Some(worker);
-            }
-            self.at(self.now_ns + gap_ns, What::Send(call));
-        }
-    }
-
-    fn answer_when_done(&mut self, id: VisitId) {
-        let visit = self.visits.get(id);
-        if visit.open_calls > 0 {
-            return;
-        }
-        let plan = self.requests.get(visit.request).plan;
-        let tail = self.plan(plan).nodes[visit.node as usize].tail;
-        let tail_ns = tail.draw(&mut self.chance);
-        self.visits.get_mut(id).is_answering = true;
-        self.at(self.now_ns + tail_ns, What::Answer(id));
-    }
-
     pub(super) fn drop_request(&mut self, id: VisitId) {
         let visit = self.visits.get_mut(id);
         visit.written_ns = self.now_ns;
@@ -390,61 +296,6 @@ impl Simulation {
         }
         self.visits.get_mut(id).is_over = true;
         self.let_go(id);
-    }
-
-    /// A call has its answer, or knows that there is none.
-    fn call_is_over(&mut self, parent: VisitId, visit: &Visit) {
-        if visit.kind == Kind::Ingress {
-            self.note_attempt(visit);
-            if visit.failure.is_some() && visit.attempt < TRIES_MAX {
-                return self.try_again(parent, visit);
-            }
-        }
-        let is_error = visit.status.is_none_or(|status| status >= 500);
-        let caller = self.visits.get_mut(parent);
-        let server = caller.server;
-        if let Some(worker) = visit.worker {
-            self.crews[server as usize].end(worker);
-            return self.trigger(parent, Some(visit.call));
-        }
-        caller.has_failed |= is_error;
-        caller.open_calls -= 1;
-        self.trigger(parent, Some(visit.call));
-        self.answer_when_done(parent);
-    }
-
-    /// Forgets visits that are over and have no call under way, and the request after its last.
-    fn let_go(&mut self, id: VisitId) {
-        let mut next = Some(id);
-        while let Some(id) = next {
-            let visit = self.visits.get(id);
-            if !visit.is_over || visit.children > 0 {
-                return;
-            }
-            let visit = self.visits.remove(id);
-            next = visit.parent;
-            if let Some(parent) = next {
-                self.visits.get_mut(parent).children -= 1;
-            }
-            self.visit_is_over(&visit);
-        }
-    }
-
-    fn note_attempt(&mut self, visit: &Visit) {
-        let end = self.cluster.listener(visit.server);
-        let ms = |ns: i64| ns.div_euclid(1_000_000);
-        self.requests.get_mut(visit.request).attempts.push(Attempt {
-            end,
-            status: visit.status.unwrap_or(502),
-            response_length: Some(visit.status.map_or(0, |_| visit.bytes_response - HEAD)),
-            duration_ns: (ms(self.now_ns) - ms(visit.asked_ns)) * 1_000_000,
-        });
-    }
-
-    fn try_again(&mut self, parent: VisitId, visit: &Visit) {
-        let again = Some((parent, visit.call, visit.attempt + 1));
-        let call = self.visit(visit.request, again, visit.client, visit.service, visit.node);
-        self.at(self.now_ns + 60 * US, What::Send(call));
     }
 
     /// Time over the network, the scheduling of whoever reads included.
