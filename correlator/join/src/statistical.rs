@@ -60,6 +60,8 @@ pub struct Call {
     pub key: u64,
     /// The request of this workload that is the call's other end, which cannot be its cause.
     pub served_as: Option<u32>,
+    /// The cause where it is known: it is taken, and teaches what the others may look like.
+    pub caused_by: Option<u32>,
 }
 
 /// All replicas of one service: they run the same code, so what one teaches holds for the others.

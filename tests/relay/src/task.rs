@@ -171,7 +171,15 @@ impl Builder {
         let place = number(&mut self.places, pod.to_owned());
         let Span { start, end, .. } = *span;
         let key = key as u64;
-        self.workload.calls.push(Call { start, end, destination, place, key, served_as: None });
+        self.workload.calls.push(Call {
+            start,
+            end,
+            destination,
+            place,
+            key,
+            served_as: None,
+            caused_by: None,
+        });
         self.truth.push(truth);
         self.trace.push(trace);
     }

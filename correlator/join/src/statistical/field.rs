@@ -200,9 +200,7 @@ impl Standing {
 
 /// Since when those wait whose turn it is, if others wait besides.
 fn turn(since: impl Iterator<Item = i64> + Clone, at_once: usize) -> Option<i64> {
-    if since.clone().nth(at_once + 1).is_none() {
-        return None;
-    }
+    since.clone().nth(at_once + 1)?;
     if at_once == 0 {
         return since.min();
     }

@@ -50,7 +50,8 @@ fn count_alone(
     let mut node = chains.open(span, patterns.empty(span.kind));
     for event in calls {
         let Event::Calls(call) = *event else { continue };
-        if timelines.served_as[call as usize] == Some(request) {
+        let is_other = timelines.caused_by[call as usize].is_some_and(|known| known != request);
+        if is_other || timelines.served_as[call as usize] == Some(request) {
             continue;
         }
         let called = timelines.calls[call as usize];

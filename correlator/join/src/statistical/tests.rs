@@ -11,7 +11,7 @@ fn request(start: i64, end: i64, operation: u32, place: u32) -> Request {
 }
 
 fn call(start: i64, end: i64, destination: u32, place: u32) -> Call {
-    Call { start, end, destination, place, key: start as u64, served_as: None }
+    Call { start, end, destination, place, key: start as u64, served_as: None, caused_by: None }
 }
 
 fn workload(requests: Vec<Request>, calls: Vec<Call>) -> Workload {
@@ -69,6 +69,27 @@ fn two_requests_at_one_moment_are_not_told_apart() {
         assert_eq!(assignment.sure(call, 0.97, 0.5), None);
         assert!((assignment.choices[call].candidates[0].1 - 0.5).abs() < 0.1);
     }
+}
+
+#[test]
+fn a_known_cause_is_taken_and_leaves_its_twin_to_the_other() {
+    let mut twins = quiet(30, 0);
+    let twin = request(500_000, 501_160, 0, 0);
+    twins.requests.extend([twin, Request { key: 1, ..twin }]);
+    twins.calls.push(Call { caused_by: Some(31), ..call(500_105, 501_105, 0, 0) });
+    twins.calls.push(call(500_106, 501_106, 0, 0));
+    let assignment = assign(&twins, Effort::default());
+    assert_eq!(assignment.choices[30].candidates, [(31, 1.0)]);
+    assert_eq!(assignment.sure(31, 0.97, 0.5).map(|(r, _)| r), Some(30));
+}
+
+#[test]
+fn a_known_cause_that_has_ended_gives_the_call_to_no_other() {
+    let mut left = quiet(30, 0);
+    left.requests.push(request(500_000, 501_160, 0, 0));
+    left.calls.push(Call { caused_by: Some(3), ..call(500_105, 501_105, 0, 0) });
+    let choice = &assign(&left, Effort::default()).choices[30];
+    assert_eq!(choice, &Choice { candidates: Vec::new(), none: 1.0 });
 }
 
 #[test]
@@ -170,6 +191,7 @@ fn any_workload() -> impl Strategy<Value = Workload> {
                     place,
                     key,
                     served_as: None,
+                    caused_by: None,
                 })
                 .collect(),
             resolution,

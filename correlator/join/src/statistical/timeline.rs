@@ -30,6 +30,8 @@ pub(super) struct Timelines {
     pub(super) calls: Vec<Span>,
     /// The request that a call is the other end of, where a pod calls itself.
     pub(super) served_as: Vec<Option<u32>>,
+    /// The request that a call is known to belong to.
+    pub(super) caused_by: Vec<Option<u32>>,
     /// Orders requests by what was seen of them.
     pub(super) order: Vec<(i64, i64, u32, u64)>,
     /// How many calls of its place start after a call, but at the same stamp.
@@ -74,6 +76,7 @@ impl Timelines {
             operations: kinds(&requests),
             destinations: kinds(&calls),
             served_as: workload.calls.iter().map(|c| c.served_as).collect(),
+            caused_by: workload.calls.iter().map(|c| c.caused_by).collect(),
             requests,
             calls,
             length,

@@ -134,13 +134,22 @@ impl Walker<'_> {
     fn calls(&mut self, call: u32) {
         let span = self.timelines.calls[call as usize];
         let (timelines, model) = (self.timelines, self.model);
-        self.look(span.start, span.kind as usize, None, |request| {
+        let known = timelines.caused_by[call as usize];
+        if known.is_some_and(|request| self.pod.slot_of(request).is_none()) {
+            // Its cause has ended, and nobody else caused it.
+            self.walked.take(timelines, StepOf::Call(call), None, 1.0);
+            return;
+        }
+        self.look(span.start, span.kind as usize, known, |request| {
             let served = timelines.requests[request as usize];
             let late = timelines.is_late(request, call);
             // Within the tolerance a request stays open that has already ended.
             (model.lateness(served.kind, span.kind, late), served.end > span.start)
         });
-        let group = self.involved();
+        let group = match known.and_then(|request| self.pod.slot_of(request)) {
+            Some(slot) => self.group_with(slot),
+            None => self.involved(),
+        };
         self.line_up();
         let ranks = self.field.ranks(&group);
         self.ways.clear();
@@ -162,6 +171,11 @@ impl Walker<'_> {
             self.tell_others(0, fit, &nodes, timelines.at_once[call as usize]);
         }
         self.take_ways(group, call);
+    }
+
+    /// The group that a slot is of.
+    fn group_with(&mut self, slot: u32) -> Group {
+        self.pod.group_of(slot).map_or_else(Group::empty, |group| self.pod.take(group))
     }
 
     /// The group of all requests in doubt that the step could be of.
@@ -252,10 +266,7 @@ impl Walker<'_> {
         self.look(end, self.patterns.destinations, Some(request), |other| {
             (0.0, other == request || timelines.requests[other as usize].end > end)
         });
-        let mut group = match self.pod.group_of(slot) {
-            Some(group) => self.pod.take(group),
-            None => Group::empty(),
-        };
+        let mut group = self.group_with(slot);
         self.line_up();
         let at = group.slots.iter().position(|s| *s == slot);
         let order = &self.model.orders[1];

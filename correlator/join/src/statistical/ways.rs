@@ -39,15 +39,20 @@ impl Walker<'_> {
         let standing = field.standing(None, nodes, order, timelines.at_once[call as usize]);
         expected.push(standing.expected);
         let from = from as u32;
-        *best = best.max(rank + alone);
-        let (forward, way_rank) = (weight + alone, rank + alone);
-        ways.push(Way { forward, rank: way_rank, log: alone, from, by: None, class: None });
+        let known = timelines.caused_by[call as usize];
+        if known.is_none() {
+            *best = best.max(rank + alone);
+            let (forward, rank) = (weight + alone, rank + alone);
+            ways.push(Way { forward, rank, log: alone, from, by: None, class: None });
+        }
         let served_as = timelines.served_as[call as usize];
         let mut consider = |slot: u32, index: u32, fit: &Fit, best: &mut f64| {
             let (in_line, class) = standing.order(fit, order);
             let log = heat * (fit.log + in_line);
             let rank = rank - fit.idle + log;
-            if rank < *best - breadth.lag || served_as == Some(pod.open[slot as usize]) {
+            let request = pod.open[slot as usize];
+            let may = known.map_or(served_as != Some(request), |known| known == request);
+            if !may || rank < *best - breadth.lag {
                 return;
             }
             *best = best.max(rank);
