@@ -15,6 +15,10 @@ use crate::slab::ExchangeId;
 /// Candidates of one ambiguous row; the rest would not help anybody.
 const CANDIDATES_MAX: usize = 5;
 
+/// Requests that may have caused a call are all listed, up to as many as one pod can serve at once
+/// and their times still tell anything: a list that lacks the true one says what is false.
+const REQUESTS_MAX: usize = 32;
+
 /// A row of `ambiguous` without what names the case.
 fn blank(scope: &Scope<'_>, id: ExchangeId) -> Ambiguous {
     let row = scope.sight.exchange(id);
@@ -160,7 +164,7 @@ pub(super) fn undecided(
         reason: why.code().into(),
         candidates: likely
             .into_iter()
-            .take(CANDIDATES_MAX)
+            .take(REQUESTS_MAX)
             .map(|(s, p)| Candidate {
                 path_id: None,
                 what: format!("request from {}", scope.sight.exchange(s).remote()),
