@@ -93,7 +93,8 @@ impl Default for Effort {
 pub struct Choice {
     /// Index of the request with its posterior, the likeliest first. With `none` they sum to one.
     pub candidates: Vec<(u32, f64)>,
-    /// Posterior of having been caused by none of the requests.
+    /// Posterior of having been caused by none of the requests, or by one that there was no room to
+    /// follow.
     pub none: f64,
 }
 
@@ -125,7 +126,7 @@ const MOVED_MIN: f64 = 2e-3;
 const SURE: f64 = 0.97;
 
 /// Walks that go on moving more than this share of the calls have not found what the service does.
-const UNSETTLED: f64 = 0.01;
+const UNSETTLED: f64 = 0.02;
 
 /// What was learned and decided of one workload.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,11 +1,11 @@
 //! Spans from a file: one row each, in the column format of the recorded traces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use flate2::read::MultiGzDecoder;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,40 +30,60 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Span>> {
 pub(crate) fn parse(mut from: impl BufRead) -> Result<Vec<Span>> {
     let mut line = String::new();
     from.read_line(&mut line)?;
-    let columns: BTreeMap<String, usize> =
-        fields(&line).into_iter().enumerate().map(|(i, name)| (name, i)).collect();
-    let column = |name: &str| columns.get(name).copied().with_context(|| format!("no {name}"));
+    let columns: BTreeMap<String, usize> = fields(line.trim_start_matches('\u{feff}'))
+        .into_iter()
+        .enumerate()
+        .map(|(i, name)| (name, i))
+        .collect();
+    let column =
+        |name: &str| columns.get(name).copied().with_context(|| format!("no column {name}"));
     let (trace, id, parent) = (column("trace_id")?, column("span_id")?, column("parent_span_id")?);
     let (service, kind, operation) =
         (column("service")?, column("span_kind")?, column("operation")?);
     let (start, duration) = (column("start_us")?, column("duration_us")?);
     let (pod, pod_ip) = (columns.get("pod").copied(), columns.get("pod_ip").copied());
     let mut spans = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut row = 1;
     loop {
+        row += 1;
         line.clear();
         if from.read_line(&mut line)? == 0 {
             return Ok(spans);
         }
         let fields = fields(&line);
         if fields.len() < columns.len() {
-            bail!("a row of {} fields", fields.len());
+            bail!("line {row}: {} fields of {}", fields.len(), columns.len());
+        }
+        // Both ends of a call may share an id; what is sent twice is the same end.
+        if !seen.insert([trace, id, service, kind].map(|at| fields[at].clone())) {
+            continue;
         }
         // Jaeger writes whole microseconds; other writers add a fraction.
-        let number = |at: usize| -> Result<i64> { Ok(fields[at].parse::<f64>()? as i64) };
+        let number = |at: usize, name: &str| -> Result<i64> {
+            let number = fields[at].parse::<f64>();
+            Ok(number.map_err(|_| anyhow!("line {row}: {name} is {}", fields[at]))? as i64)
+        };
         let text = |at: Option<usize>| at.map(|i| fields[i].clone()).filter(|t| !t.is_empty());
-        let begin = number(start)?;
+        let begin = number(start, "start_us")?;
         spans.push(Span {
             trace: fields[trace].clone(),
             id: fields[id].clone(),
             parent: fields[parent].clone(),
             service: fields[service].clone(),
             pod: text(pod).or(text(pod_ip)).unwrap_or_else(|| fields[service].clone()),
-            kind: fields[kind].to_ascii_lowercase(),
+            kind: kind_of(&fields[kind]),
             operation: route(&fields[operation]),
             start: begin,
-            end: begin + number(duration)?.max(0),
+            end: begin + number(duration, "duration_us")?.max(0),
         });
     }
+}
+
+/// The kind in lower case, without the prefix that some writers give it.
+fn kind_of(field: &str) -> String {
+    let kind = field.to_ascii_lowercase();
+    kind.strip_prefix("span_kind_").unwrap_or(&kind).to_owned()
 }
 
 /// Splits a line of comma-separated fields; a quoted field may hold commas and doubled quotes.

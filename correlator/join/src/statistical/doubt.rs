@@ -46,9 +46,25 @@ impl Walker<'_> {
                 share,
             );
             let by = |way: &Way| way.by.map(|(slot, _)| self.pod.open[slot as usize]);
-            if let Some(request) = by(way).filter(|_| by(way) != by(&best)) {
-                self.walked.doubts.push((call, request, share));
+            if by(way) == by(&best) || share < DOUBT_MIN {
+                continue;
             }
+            for request in by(way).into_iter().chain(by(&best)) {
+                self.walked.doubted[request as usize] += share;
+            }
+            self.walked.doubts.push((call, by(way), share));
+        }
+    }
+
+    /// Whatever a request does after hypotheses about it were dropped is in doubt as well.
+    pub(super) fn doubt_later(&mut self, call: u32) {
+        let doubted = |way: &Way| {
+            let (slot, _) = way.by?;
+            Some(self.walked.doubted[self.pod.open[slot as usize] as usize])
+        };
+        let doubt = self.ways.iter().filter_map(doubted).fold(0.0, f64::max);
+        if doubt > 0.0 {
+            self.walked.doubts.push((call, None, doubt));
         }
     }
 
@@ -60,7 +76,11 @@ impl Walker<'_> {
         let Self { chains, pod, walked, .. } = self;
         for ((slot, dropped), kept) in group.slots.iter().zip(dropped).zip(kept) {
             let request = pod.open[*slot as usize];
-            chains.beyond(*dropped, *kept, |call| walked.doubts.push((call, request, share)));
+            if dropped != kept {
+                walked.doubted[request as usize] += share;
+            }
+            let doubts = &mut walked.doubts;
+            chains.beyond(*dropped, *kept, |call| doubts.push((call, Some(request), share)));
         }
     }
 }

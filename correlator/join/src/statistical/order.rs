@@ -73,3 +73,41 @@ impl Order {
         Self::of(factors)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is learned where a step in so many goes to one that is behind, with this share of what
+    /// is expected.
+    fn learned(behind: f64, expected: f64) -> Order {
+        let mut order = Order::believed(0.1);
+        for _ in 0..20 {
+            let weighed = expected * order.factors[4];
+            let mut turns = Turns::default();
+            let share = weighed / (weighed + 1.0 - expected);
+            let [first, .., last] = &mut turns.taken;
+            (*first, *last) = (1000.0 * (1.0 - behind), 1000.0 * behind);
+            let [first, .., last] = &mut turns.expected;
+            (*first, *last) = (1000.0 * (1.0 - share), 1000.0 * share);
+            order = order.scaled(&turns);
+        }
+        order
+    }
+
+    #[test]
+    fn where_gaps_say_it_all_order_says_nothing() {
+        assert!((learned(0.4, 0.4).factors[4] - 1.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn where_nobody_overtakes_it_is_next_to_impossible() {
+        assert!(learned(0.0, 0.4).factors[4] < 0.01);
+    }
+
+    #[test]
+    fn lags_grow_by_powers_of_the_resolution() {
+        let classes = [-3, 0, 1, 4, 16, 255, 256].map(lag_class);
+        assert_eq!(classes, [0, 0, 1, 2, 3, 3, 4]);
+    }
+}

@@ -93,6 +93,45 @@ fn a_known_cause_that_has_ended_gives_the_call_to_no_other() {
 }
 
 #[test]
+fn what_there_was_no_room_for_stays_a_doubt() {
+    let mut twins = quiet(30, 0);
+    let twin = request(500_000, 501_160, 0, 0);
+    twins.requests.extend([twin, Request { key: 1, ..twin }]);
+    twins.calls.extend([call(500_105, 501_105, 0, 0), call(500_106, 501_106, 0, 0)]);
+    let assignment = assign(&twins, Effort { hypotheses: 1, ..Effort::default() });
+    assert_eq!((assignment.sure(30, 0.97, 0.5), assignment.sure(31, 0.97, 0.5)), (None, None));
+}
+
+/// One thread takes what is ready in the order in which it became so, and is slow at times.
+fn queue(requests: i64) -> (Workload, Vec<Option<u32>>) {
+    let (mut queue, mut truth) = (workload(Vec::new(), Vec::new()), Vec::new());
+    let mut ready: Vec<(i64, i64, bool)> = (0..requests).map(|i| (i * 700, i, false)).collect();
+    let mut free = 0;
+    while let Some(next) = (0..ready.len()).min_by_key(|at| ready[*at]) {
+        let (since, i, is_answered) = ready.swap_remove(next);
+        let works = 50 + (i * 7919 + since) % 13 * 80;
+        free = since.max(free) + works;
+        if is_answered {
+            queue.requests.push(request(i * 700, free, 0, 0));
+        } else {
+            let end = free + 9_000 + i * 4_127 % 3_000;
+            queue.calls.push(call(free, end, 0, 0));
+            truth.push(i * 700);
+            ready.push((end, i, true));
+        }
+    }
+    let request_at = |start: i64| queue.requests.iter().position(|r| r.start == start);
+    let truth = truth.into_iter().map(|at| request_at(at).map(|r| r as u32)).collect();
+    (queue, truth)
+}
+
+#[test]
+fn a_queue_is_learned_where_nobody_was_ever_alone() {
+    let (queue, truth) = queue(400);
+    check(&queue, &truth);
+}
+
+#[test]
 fn an_operation_that_never_calls_causes_nothing() {
     let mut mixed = quiet(30, 0);
     let probes = (0..30).map(|i| request(i * 10_000 + 5_000, i * 10_000 + 6_500, 1, 0));

@@ -59,6 +59,7 @@ pub(super) fn walk(
         counts: Counts::new(patterns),
         evidence: 0.0,
         doubts: Vec::new(),
+        doubted: vec![0.0; timelines.requests.len()],
     };
     for (place, events) in timelines.places.iter().zip(events) {
         let mut walker = Walker {
@@ -162,6 +163,7 @@ impl Walker<'_> {
         let Breadth { hypotheses, lag, .. } = self.breadth;
         let tie = |a: &Way, b: &Way| (a.from, a.by).cmp(&(b.from, b.by));
         let dropped = keep_best(&mut self.ways, hypotheses, lag, |w| w.rank, tie);
+        self.doubt_later(call);
         self.doubt_ways(&group, &dropped, call);
         let forward = log_total(self.ways.iter().map(|w| w.forward));
         self.walked.evidence += forward - group.weight();

@@ -12,9 +12,11 @@ pub(super) struct Walked {
     pub(super) counts: Counts,
     /// Logarithm of how likely all that was seen is, by the model.
     pub(super) evidence: f64,
-    /// Call, request, and how likely the hypotheses were that said so and for which there was no
-    /// room.
-    pub(super) doubts: Vec<(u32, u32, f64)>,
+    /// Call, request if it is known, and how likely the hypotheses were that said so and for which
+    /// there was no room.
+    pub(super) doubts: Vec<(u32, Option<u32>, f64)>,
+    /// By request: how likely the hypotheses were that said otherwise of it.
+    pub(super) doubted: Vec<f64>,
 }
 
 impl Walked {
@@ -53,7 +55,7 @@ impl Walked {
     }
 
     fn add_doubts(&mut self, timelines: &Timelines) {
-        let mut by_call: Vec<Vec<(u32, f64)>> = vec![Vec::new(); timelines.calls.len()];
+        let mut by_call: Vec<Vec<(Option<u32>, f64)>> = vec![Vec::new(); timelines.calls.len()];
         for &(call, request, share) in &self.doubts {
             by_call[call as usize].push((request, share));
         }
@@ -63,16 +65,22 @@ impl Walked {
             choice.none *= kept;
             choice.candidates.iter_mut().for_each(|(_, p)| *p *= kept);
             for (request, share) in doubts {
-                choice.add(request, share * kept);
+                match request {
+                    Some(request) => choice.add(request, share * kept),
+                    None => choice.none += share * kept,
+                }
             }
         }
     }
 
     pub(super) fn finish(&mut self, timelines: &Timelines) {
-        self.add_doubts(timelines);
+        // Doubts say nothing of what the service does.
         for call in timelines.calls_in_order() {
-            let choice = &mut self.choices[call];
-            self.counts.belongs_to_none(timelines.calls[call].kind, choice.none);
+            let none = self.choices[call].none;
+            self.counts.belongs_to_none(timelines.calls[call].kind, none);
+        }
+        self.add_doubts(timelines);
+        for choice in &mut self.choices {
             choice.candidates.sort_by(|a, b| {
                 let order = |request: u32| timelines.order[request as usize];
                 b.1.total_cmp(&a.1).then(order(a.0).cmp(&order(b.0)))
