@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use join::{Columns, Run, SECOND, Settings, Stage, WindowRows};
+use tables::cluster;
 
-use crate::scene::{CART_0, CART_1, Call, FRONTEND_0, FRONTEND_1, Pod, Scene, T0, ns};
+use crate::scene::{CART_0, CART_1, Call, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, T0, ns};
 
 const WINDOWS: i64 = 6;
 
@@ -49,6 +50,8 @@ struct Habits {
     traced: f64,
     /// Mean time from one call that belongs to no request to the next; 0 where there are none.
     own_calls: f64,
+    /// How long before the first window it begins, and when it ends.
+    before: i64,
     seconds: i64,
 }
 
@@ -59,6 +62,7 @@ const REGULAR: Habits = Habits {
     waits: (4_000, 14_000),
     traced: 0.4,
     own_calls: 0.0,
+    before: 30,
     seconds: 60,
 };
 
@@ -74,8 +78,15 @@ fn event_loop(habits: Habits, seed: u64) -> (Scene, Truth) {
     let mut scene = Scene::new();
     scene.heartbeats("node-1", 60_000, 130_000);
     scene.heartbeats("node-2", 60_000, 130_000);
-    let (mut random, mut truth) = (Seeded(seed), Truth::default());
-    let mut at = T0 - 30 * SECOND;
+    let mut truth = Truth::default();
+    serve(&mut scene, &mut truth, &FRONTEND_0, habits, seed);
+    (scene, truth)
+}
+
+/// Adds what one pod does.
+fn serve(scene: &mut Scene, truth: &mut Truth, pod: &Pod, habits: Habits, seed: u64) {
+    let mut random = Seeded(seed);
+    let mut at = T0 - habits.before * SECOND;
     while habits.own_calls > 0.0 {
         at += (-habits.own_calls * (1.0 - random.unit()).ln() * 1_000.0) as i64;
         if at > T0 + habits.seconds * SECOND {
@@ -83,9 +94,9 @@ fn event_loop(habits: Habits, seed: u64) -> (Scene, Truth) {
         }
         let end = at + random.between(habits.waits.0 * 1_000, habits.waits.1 * 1_000);
         let port = 61_000 + (at / 1_000_000 % 4_000) as i32;
-        exchanges(&mut scene, (&FRONTEND_0, &CART_0), port, (at, end));
+        exchanges(scene, (pod, &CART_0), port, (at, end));
     }
-    at = T0 - 30 * SECOND;
+    at = T0 - habits.before * SECOND;
     for n in 0.. {
         at += (-habits.every * (1.0 - random.unit()).ln() * 1_000.0) as i64;
         if at > T0 + habits.seconds * SECOND {
@@ -99,9 +110,9 @@ fn event_loop(habits: Habits, seed: u64) -> (Scene, Truth) {
         let end = second_end + span(habits.thinks);
         let is_traced = random.unit() < habits.traced;
         let port = 20_000 + n % 40_000;
-        exchanges(&mut scene, (&FRONTEND_1, &FRONTEND_0), port, (at, end));
-        exchanges(&mut scene, (&FRONTEND_0, &CART_0), port, (first, first_end));
-        exchanges(&mut scene, (&FRONTEND_0, &CART_1), port, (second, second_end));
+        exchanges(scene, (&INGRESS, pod), port, (at, end));
+        exchanges(scene, (pod, &CART_0), port, (first, first_end));
+        exchanges(scene, (pod, &CART_1), port, (second, second_end));
         for call in [first, second] {
             truth.request_of.insert(call, at);
             truth.is_traced.insert(call, is_traced);
@@ -109,15 +120,14 @@ fn event_loop(habits: Habits, seed: u64) -> (Scene, Truth) {
         truth.port_of.insert(at, port);
         if is_traced {
             let id = |kind: i32| format!("{:016x}", i64::from(kind) << 32 | i64::from(n));
-            let peer = (FRONTEND_1.ip, port);
-            traced(&mut scene, n, (&id(1), None), &FRONTEND_0, peer, (at, end));
-            let peer = (FRONTEND_0.ip, port);
+            let peer = (INGRESS.ip, port);
+            traced(scene, n, (&id(1), None), pod, peer, (at, end));
+            let peer = (pod.ip, port);
             let parent = id(1);
-            traced(&mut scene, n, (&id(2), Some(&parent)), &CART_0, peer, (first, first_end));
-            traced(&mut scene, n, (&id(3), Some(&parent)), &CART_1, peer, (second, second_end));
+            traced(scene, n, (&id(2), Some(&parent)), &CART_0, peer, (first, first_end));
+            traced(scene, n, (&id(3), Some(&parent)), &CART_1, peer, (second, second_end));
         }
     }
-    (scene, truth)
 }
 
 fn exchanges(
@@ -172,12 +182,16 @@ struct Said {
     without_truth: usize,
 }
 
+fn is_frontend(pod: Option<&str>) -> bool {
+    pod.is_some_and(|pod| pod.starts_with("frontend-"))
+}
+
 fn said(windows: &[WindowRows], truth: &Truth) -> Said {
     let mut said = Said::default();
     for rows in windows {
         let starts: BTreeMap<(&str, i32), i64> =
             rows.hops.iter().map(|h| ((h.path_id.as_str(), h.position), h.start_ns)).collect();
-        for hop in rows.hops.iter().filter(|h| h.source_pod.as_deref() == Some("frontend-0")) {
+        for hop in rows.hops.iter().filter(|h| is_frontend(h.source_pod.as_deref())) {
             let Some(parent) = hop.parent else { continue };
             let asserted = &starts[&(hop.path_id.as_str(), parent)];
             let is_true = truth.request_of.get(&hop.start_ns) == Some(asserted);
@@ -193,10 +207,10 @@ fn said(windows: &[WindowRows], truth: &Truth) -> Said {
                 said.other_wrong += usize::from(!is_true);
             }
         }
-        let relays = rows.ambiguous.iter().filter(|a| a.segment.starts_with("relay in frontend-0"));
+        let relays = rows.ambiguous.iter().filter(|a| a.segment.starts_with("relay in frontend-"));
         for row in relays {
             let Some(request) = truth.request_of.get(&row.start_ns) else { continue };
-            let what = format!("request from {}:{}", FRONTEND_1.ip, truth.port_of[request]);
+            let what = format!("request from {}:{}", INGRESS.ip, truth.port_of[request]);
             said.ambiguous += 1;
             said.without_truth += usize::from(row.candidates.iter().all(|c| c.what != what));
         }
@@ -264,7 +278,7 @@ fn without_traced_requests_nothing_is_decided_by_times() {
     assert!(said.ambiguous > 100, "{said:?}");
     assert_eq!(rows[0].calibrations, []);
     // Their rows say which candidate is the likeliest all the same.
-    let relays = rows[0].ambiguous.iter().filter(|a| a.segment.starts_with("relay in frontend-0"));
+    let relays = rows[0].ambiguous.iter().filter(|a| a.segment.starts_with("relay in frontend-"));
     let first_is_true = relays.clone().filter(|a| {
         let port = truth.port_of[&truth.request_of[&a.start_ns]];
         a.candidates[0].what.ends_with(&format!(":{port}")) && a.candidates[0].p > 0.5
@@ -328,5 +342,47 @@ fn order_of_arrival_and_length_of_the_run_change_no_decision() {
         random.shuffle(&mut shuffled.seen.heartbeats);
         random.shuffle(&mut shuffled.seen.cluster_objects);
         assert_eq!(run(&shuffled, 2..4), expected[2..4], "seed {seed}");
+    }
+}
+
+#[test]
+fn too_many_calls_or_open_requests_are_not_looked_at() {
+    let many = Habits { every: 2_500.0, before: 1, seconds: 10, ..REGULAR };
+    let slow = Habits { every: 5_000.0, waits: (90_000, 120_000), ..many };
+    for (habits, dense) in [(many, 0.5), (slow, 1.0)] {
+        let (scene, truth) = event_loop(habits, 17);
+        let rows = run(&scene, 0..1);
+        let said = said(&rows, &truth);
+        assert_eq!((said.statistical, said.other_wrong), (0, 0), "{said:?}");
+        let relays = rows[0].ambiguous.iter().filter(|a| a.segment.starts_with("relay"));
+        let (all, of_dense) = (relays.clone(), relays.filter(|a| a.reason == "AMBIG_DENSE"));
+        let share = of_dense.count() as f64 / all.count() as f64;
+        assert!(share >= dense * 0.9, "{share} {said:?}");
+    }
+}
+
+#[test]
+fn replicas_of_a_workload_teach_each_other() {
+    let traced = Habits { traced: 0.8, seconds: 10, ..REGULAR };
+    for (is_workload, decides) in [(true, true), (false, false)] {
+        let (mut scene, mut truth) = event_loop(traced, 18);
+        // Other ports than those of the first replica's calls.
+        let untraced = Habits { traced: 0.0, ..traced };
+        serve(&mut scene, &mut truth, &FRONTEND_1, untraced, 19);
+        for pod in scene.seen.cluster_objects.iter_mut().filter(|o| o.name.starts_with("frontend-"))
+        {
+            if is_workload && pod.kind == "pod" {
+                let mut body: cluster::Pod = serde_json::from_str(&pod.body).unwrap();
+                body.owner_name = Some("frontend".into());
+                pod.body = serde_json::to_string(&body).unwrap();
+            }
+        }
+        let rows = run(&scene, 0..1);
+        assert_eq!(said(&rows, &truth).wrong, 0);
+        let of_untraced = rows[0].hops.iter().filter(|h| {
+            h.source_pod.as_deref() == Some("frontend-1")
+                && h.reasons.iter().any(|r| r == "OK_STATISTICAL")
+        });
+        assert_eq!(of_untraced.count() > 100, decides);
     }
 }
