@@ -214,6 +214,8 @@ pub fn names_of_columns(table: &str) -> &'static [&'static str] {
             "lost_kernel",
             "lost_user",
             "clock_epoch_ns",
+            "clock_boot_ns",
+            "clock_wall_ns",
         ],
         _ => &[],
     }

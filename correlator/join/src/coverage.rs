@@ -78,6 +78,8 @@ mod tests {
             covered_to_ns,
             event_ns: covered_to_ns,
             clock_epoch_ns: 0,
+            clock_boot_ns: 0,
+            clock_wall_ns: 0,
             lost: lost > 0,
             is_agent: true,
             node,

@@ -12,6 +12,7 @@
 
 mod address;
 mod columns;
+mod comparison;
 mod confidence;
 mod coverage;
 mod id;
@@ -144,6 +145,10 @@ pub struct WindowBatches {
     pub hops: RecordBatch,
     pub ambiguous: Vec<tables::Ambiguous>,
     pub paths: RecordBatch,
+    pub quality: Vec<tables::DataQuality>,
+    pub clock_offsets: Vec<tables::ClockOffset>,
+    pub edges: Vec<tables::EdgeMinute>,
+    pub calibrations: Vec<tables::Calibration>,
 }
 
 /// Computes the windows that lie in `windows` (nanoseconds, start of the first to end of the last).

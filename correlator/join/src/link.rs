@@ -12,9 +12,11 @@ pub(crate) mod tuple;
 use crate::Settings;
 use crate::address::Address;
 use crate::columns::Role;
+use crate::comparison::Stamp;
 use crate::link::nat::Translations;
 use crate::ownership::{Owner, Ownership};
 use crate::reason::Reason;
+use crate::skew::Offset;
 use crate::slab::ExchangeId;
 use crate::slabs::Slabs;
 
@@ -80,11 +82,17 @@ fn unseen(view: &View<'_>, pairs: &tuple::Pairs) -> Vec<Unseen> {
             let translated = view.nat.of_client(client).ok();
             let end = translated.map_or(client.remote(), |b| view.nat.get(b).reply.source);
             let Owner::Pod(pod) = view.owners.owner(end, client.start_ns) else { return None };
-            let skew_ns = view.settings.skew_ns;
+            let place = view.slabs.place_of_pod(pod.uid)?;
+            let from = Stamp { node: client.node, ns: client.start_ns };
+            let to = Stamp { node: pod.node.unwrap_or(client.node), ns: client.start_ns };
+            // Of clocks that nobody can compare it is enough to know that they are wrong.
+            let anywhere = Offset { offset_ns: 0, bound_ns: view.settings.guard_ns };
+            let apart = view.nat.clocks.apart(from, to).offset().unwrap_or(anywhere);
+            let on_its_clock = |ns: i64| ns.saturating_add(apart.offset_ns);
             Some(Unseen {
-                place: view.slabs.place_of_pod(pod.uid)?,
-                from_ns: client.start_ns - skew_ns,
-                to_ns: client.upper_ns().saturating_add(skew_ns),
+                place,
+                from_ns: on_its_clock(client.start_ns) - apart.bound_ns,
+                to_ns: on_its_clock(client.upper_ns()).saturating_add(apart.bound_ns),
             })
         })
         .collect()

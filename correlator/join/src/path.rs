@@ -278,14 +278,13 @@ pub(crate) enum Entry {
     Translated(Vec<nat::BindingId>),
     /// Straight to the server's socket.
     Direct,
-    /// The same tuple was translated twice at nearly the same time.
-    PortReused,
+    /// The same tuple was translated more than once, and which one it was can't be told.
+    Undecided(Reason),
 }
 
 pub(crate) fn entry(sight: &Sight<'_>, server: ExchangeId) -> Entry {
     match sight.nat.chain_to_server(sight.exchange(server)) {
         Ok(chain) => Entry::Translated(chain),
-        Err(nat::NoBinding::None) => Entry::Direct,
-        Err(nat::NoBinding::PortReuse) => Entry::PortReused,
+        Err(none) => none.doubt().map_or(Entry::Direct, Entry::Undecided),
     }
 }

@@ -7,6 +7,7 @@ mod path;
 mod quality;
 mod row;
 mod structs;
+mod sums;
 mod undecided;
 
 use crate::columns::{AccessLog, Attempt, Exchange, Role, Span};
@@ -16,6 +17,7 @@ use crate::path::{Paths, Planted};
 use crate::reason::Reason;
 use crate::relay::Relays;
 use crate::rows::row::{Found, Party};
+use crate::rows::sums::Sums;
 use crate::rows::undecided::{
     contested, malformed, orphan_call, undecided, unlabelled, unseen_caller,
 };
@@ -99,7 +101,17 @@ pub(crate) fn batches(scope: &Scope<'_>, paths: &Paths) -> WindowBatches {
     // Columns of this release fit its tables.
     let arrays::Batches { hops, paths } = arrays::batches(scope, &found)
         .unwrap_or_else(|e| panic!("rows do not fit their tables' columns: {e}"));
-    WindowBatches { win: scope.head().win, hops, paths, ambiguous: found.ambiguous }
+    let Sums { quality, clock_offsets, edges, calibrations } = Sums::new(scope, &found);
+    WindowBatches {
+        win: scope.head().win,
+        hops,
+        paths,
+        ambiguous: found.ambiguous,
+        quality,
+        clock_offsets,
+        edges,
+        calibrations,
+    }
 }
 
 fn find(scope: &Scope<'_>, paths: &Paths) -> Found {

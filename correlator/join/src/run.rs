@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::columns::Columns;
+use crate::comparison::{Clocks, Known};
 use crate::coverage::Coverage;
 use crate::link::nat::{Bindings, Translations};
 use crate::link::{Evidence, View};
@@ -13,6 +14,7 @@ use crate::path::{self, Paths};
 use crate::relay::Relays;
 use crate::rows::{self, Scope};
 use crate::sight::Sight;
+use crate::skew::SAMPLE_GAP_NS_MAX;
 use crate::slabs::Slabs;
 use crate::window::{ReadRange, range_of_stage, window_index, window_start};
 use crate::{Settings, Stage, WindowBatches, WindowRows};
@@ -24,6 +26,7 @@ pub struct Run {
     slabs: Slabs,
     bindings: Bindings,
     evidence: BTreeMap<u32, Evidence>,
+    clocks: BTreeMap<u32, Clocks>,
     /// Owners by how many versions of objects they were made from.
     owners: BTreeMap<usize, Ownership>,
 }
@@ -36,6 +39,7 @@ impl Run {
             stage,
             bindings: Bindings::default(),
             evidence: BTreeMap::new(),
+            clocks: BTreeMap::new(),
             owners: BTreeMap::new(),
         }
     }
@@ -81,7 +85,8 @@ impl Run {
         let upto = self.know_owners(&range);
         let owners = self.owners.get(&upto)?;
         let coverage = self.coverage(&range);
-        let nat = Translations::new(&self.bindings, &range.connections, &self.settings);
+        let clocks = self.clocks_near(window)?;
+        let nat = Translations::new(&self.bindings, &range.connections, clocks);
         let tail = Evidence::new(&View {
             slabs: &self.slabs,
             owners,
@@ -118,8 +123,10 @@ impl Run {
         let first = self.index(range.rows.start).saturating_sub(2);
         self.slabs.forget_before(first);
         self.evidence = self.evidence.split_off(&first);
+        self.clocks = self.clocks.split_off(&first);
         self.bindings.forget_before(range.connections.start);
-        self.slabs.heartbeats.retain(|h| h.event_ns >= range.heartbeats.start);
+        let sampled_from_ns = i64::from(first) * self.settings.window_ns - SAMPLE_GAP_NS_MAX;
+        self.slabs.heartbeats.retain(|h| h.event_ns >= sampled_from_ns);
     }
 
     fn index(&self, ns: i64) -> u32 {
@@ -133,7 +140,11 @@ impl Run {
         for changed in self.slabs.seal(first.saturating_sub(1)..last + 1) {
             for beside in changed.saturating_sub(1)..changed + 2 {
                 self.evidence.remove(&beside);
+                self.clocks.remove(&beside);
             }
+        }
+        for window in first..=window {
+            self.clocks.entry(window).or_insert_with(|| Clocks::new(window));
         }
         for window in first..=window {
             if self.evidence.contains_key(&window) {
@@ -144,16 +155,22 @@ impl Run {
             let range = range_of_stage(time, self.stage, &self.settings);
             let upto = self.know_owners(&range);
             let Some(owners) = self.owners.get(&upto) else { continue };
+            let Some(clocks) = self.clocks_near(window) else { continue };
             let evidence = Evidence::new(&View {
                 slabs: &self.slabs,
                 owners,
-                nat: Translations::new(&self.bindings, &range.connections, &self.settings),
+                nat: Translations::new(&self.bindings, &range.connections, clocks),
                 settings: &self.settings,
                 window,
                 until_ns: range.rows.end,
             });
             self.evidence.insert(window, evidence);
         }
+    }
+
+    fn clocks_near(&self, window: u32) -> Option<Known<'_>> {
+        let clocks = self.clocks.get(&window)?;
+        Some(Known { clocks, slabs: &self.slabs, settings: &self.settings })
     }
 
     /// Reads the versions of objects that were seen before the end of a range.

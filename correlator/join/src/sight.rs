@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::columns::{EndCause, Ended, Ending, Exchange};
+use crate::comparison::Known;
 use crate::coverage::Coverage;
 use crate::link::claim::Claim;
 use crate::link::nat::Translations;
@@ -98,6 +99,16 @@ impl<'a> Sight<'a> {
     pub(crate) fn contested(&self, client: ExchangeId) -> Option<&'a [ExchangeId]> {
         let pairs = &self.evidence(client.window)?.pairs;
         pairs.contested.get(&client).map(Vec::as_slice)
+    }
+
+    /// Whether a contested call is so because nobody can compare its clock with its servers'.
+    pub(crate) fn is_skew_unknown(&self, client: ExchangeId) -> bool {
+        self.evidence(client.window).is_some_and(|e| e.pairs.skew_unknown.contains(&client))
+    }
+
+    /// The nodes' clocks as they are known near the window.
+    pub(crate) fn clocks(&self) -> Known<'a> {
+        self.nat.clocks
     }
 
     /// Servers that a contested call fits.

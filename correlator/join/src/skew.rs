@@ -118,14 +118,20 @@ impl Offsets {
         }
         let from = self.clocks.binary_search(&a).ok()?;
         let to = self.clocks.binary_search(&b).ok()?;
-        let is_contradicted = self
-            .pair(from.min(to), from.max(to))
-            .is_some_and(|p| matches!(p.knowledge, Knowledge::Contradicted));
-        if is_contradicted || a.node == b.node {
+        if self.is_contradicted(a, b) || a.node == b.node {
             return None;
         }
         let (lowest, highest) = self.proven(from, to, at_ns)?;
         Some(around(self.network.difference(from, to, at_ns), lowest, highest))
+    }
+
+    /// Whether the messages between two clocks contradict each other.
+    pub fn is_contradicted(&self, a: Clock, b: Clock) -> bool {
+        let (Ok(a), Ok(b)) = (self.clocks.binary_search(&a), self.clocks.binary_search(&b)) else {
+            return false;
+        };
+        let pair = self.pair(a.min(b), a.max(b));
+        pair.is_some_and(|pair| matches!(pair.knowledge, Knowledge::Contradicted))
     }
 
     fn pair(&self, a: usize, b: usize) -> Option<&Pair> {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::skew::SAMPLE_GAP_NS_MAX;
 use crate::{SECOND, Settings, Stage};
 
 /// Access logs know the end of a request to the second only; their rows may carry an event time
@@ -32,6 +33,8 @@ pub fn read_range(windows: Range<i64>, settings: &Settings) -> ReadRange {
     // The links of the oldest window in sight look at the one before it.
     range.rows.start -= settings.window_ns;
     range.connections.start -= settings.window_ns;
+    // What is known of clocks rests on samples around the first of these rows.
+    range.heartbeats.start = range.rows.start - SAMPLE_GAP_NS_MAX;
     range
 }
 

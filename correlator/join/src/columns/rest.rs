@@ -45,6 +45,8 @@ pub(crate) struct Heartbeat {
     pub(crate) covered_to_ns: i64,
     pub(crate) event_ns: i64,
     pub(crate) clock_epoch_ns: i64,
+    pub(crate) clock_boot_ns: i64,
+    pub(crate) clock_wall_ns: i64,
     pub(crate) lost: bool,
     pub(crate) is_agent: bool,
     pub(crate) node: Name,
@@ -146,12 +148,15 @@ pub(super) fn take_heartbeats(
     let (from, to) = (batch.longs("covered_from_ns")?, batch.longs("covered_to_ns")?);
     let (kernel, user) = (batch.longs("lost_kernel")?, batch.longs("lost_user")?);
     let (event_ns, epoch) = (batch.longs("event_ns")?, batch.longs("clock_epoch_ns")?);
+    let (boot, wall) = (batch.longs("clock_boot_ns")?, batch.longs("clock_wall_ns")?);
     for row in 0..batch.batch.num_rows() {
         columns.heartbeats.push(Heartbeat {
             covered_from_ns: from.value(row),
             covered_to_ns: to.value(row),
             event_ns: event_ns.value(row),
             clock_epoch_ns: epoch.value(row),
+            clock_boot_ns: boot.value(row),
+            clock_wall_ns: wall.value(row),
             lost: kernel.value(row) > 0 || user.value(row) > 0,
             is_agent: is_agent[row],
             node: node[row],

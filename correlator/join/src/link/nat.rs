@@ -7,9 +7,10 @@ use std::ops::Range;
 
 use hashbrown::HashTable;
 
-use crate::Settings;
 use crate::address::{End, MIX, Tuple};
 use crate::columns::{Binding, Exchange};
+use crate::comparison::{Known, Stamp};
+use crate::reason::Reason;
 
 /// Position of a binding in [`Bindings`].
 pub(crate) type BindingId = u32;
@@ -26,6 +27,19 @@ pub(crate) enum NoBinding {
     None,
     /// The same tuple was translated differently at nearly the same time.
     PortReuse,
+    /// Times of clocks whose difference nobody knows would have to be compared.
+    SkewUnknown,
+}
+
+impl NoBinding {
+    /// Why bindings that are known do not tell; none where there are none.
+    pub(crate) fn doubt(self) -> Option<Reason> {
+        match self {
+            Self::None => None,
+            Self::PortReuse => Some(Reason::AmbigNatPortReuse),
+            Self::SkewUnknown => Some(Reason::AmbigSkewUnknown),
+        }
+    }
 }
 
 /// Sightings of bindings by both of their tuples.
@@ -102,17 +116,12 @@ pub(crate) struct Translations<'a> {
     bindings: &'a Bindings,
     sighted_from_ns: i64,
     sighted_until_ns: i64,
-    skew_ns: i64,
+    pub(crate) clocks: Known<'a>,
 }
 
 impl<'a> Translations<'a> {
-    pub(crate) fn new(bindings: &'a Bindings, sighted: &Range<i64>, settings: &Settings) -> Self {
-        Self {
-            bindings,
-            sighted_from_ns: sighted.start,
-            sighted_until_ns: sighted.end,
-            skew_ns: settings.skew_ns,
-        }
+    pub(crate) fn new(bindings: &'a Bindings, sighted: &Range<i64>, clocks: Known<'a>) -> Self {
+        Self { bindings, sighted_from_ns: sighted.start, sighted_until_ns: sighted.end, clocks }
     }
 
     pub(crate) fn get(&self, id: BindingId) -> &'a Binding {
@@ -176,24 +185,49 @@ impl<'a> Translations<'a> {
         ids: impl Iterator<Item = BindingId>,
         exchange: &Exchange,
     ) -> Result<BindingId, NoBinding> {
-        // Clocks of one node differ by nothing but the sampling of their epoch.
-        let slack_ns = |b: &Binding| {
-            if b.node == exchange.node { SAME_NODE_SLACK_NS } else { self.skew_ns }
-        };
         let start_ns = exchange.start_ns;
-        let began = |b: &Binding| b.first_ns <= start_ns + slack_ns(b);
-        let before: Vec<BindingId> = ids.filter(|&id| began(self.get(id))).collect();
-        let newest_id = before.iter().copied().max_by_key(|&id| self.get(id));
-        let Some(newest_id) = newest_id else { return Err(NoBinding::None) };
-        let newest = self.get(newest_id);
+        let mut before: Vec<Begun> = Vec::new();
+        for id in ids {
+            let begun = self.begun(id, exchange).ok_or(NoBinding::SkewUnknown)?;
+            if begun.first_ns <= start_ns + begun.slack_ns {
+                before.push(begun);
+            }
+        }
+        let newest = before.iter().max_by_key(|b| (b.first_ns, self.get(b.id)));
+        let newest = newest.copied().ok_or(NoBinding::None)?;
+        let translation = self.get(newest.id);
         // A binding that began within the slack around a later request of its connection may be
         // the next connection's; then the one before it is as good. The first request of a
         // connection follows its binding at once.
-        let may_be_next = exchange.ordinal != 0 && newest.first_ns > start_ns - slack_ns(newest);
-        let rival = before.iter().map(|&id| self.get(id)).any(|other| {
-            (other.original, other.reply) != (newest.original, newest.reply)
-                && (may_be_next || newest.first_ns - other.first_ns <= 2 * slack_ns(newest))
+        let may_be_next = exchange.ordinal != 0 && newest.first_ns > start_ns - newest.slack_ns;
+        let rival = before.iter().any(|begun| {
+            let other = self.get(begun.id);
+            let slack_ns = newest.slack_ns.max(begun.slack_ns);
+            (other.original, other.reply) != (translation.original, translation.reply)
+                && (may_be_next || newest.first_ns - begun.first_ns <= 2 * slack_ns)
         });
-        if rival { Err(NoBinding::PortReuse) } else { Ok(newest_id) }
+        if rival { Err(NoBinding::PortReuse) } else { Ok(newest.id) }
     }
+
+    /// When a binding began, by the clock of an exchange. None where nobody can say.
+    fn begun(&self, id: BindingId, exchange: &Exchange) -> Option<Begun> {
+        let binding = self.get(id);
+        let first_ns = binding.first_ns;
+        // Clocks of one node differ by nothing but the sampling of their epoch.
+        if binding.node == exchange.node {
+            return Some(Begun { id, first_ns, slack_ns: SAME_NODE_SLACK_NS });
+        }
+        let from = Stamp { node: binding.node, ns: first_ns };
+        let to = Stamp { node: exchange.node, ns: exchange.start_ns };
+        let offset = self.clocks.apart(from, to).offset()?;
+        Some(Begun { id, first_ns: first_ns + offset.offset_ns, slack_ns: offset.bound_ns })
+    }
+}
+
+/// A binding and when it began, by another clock, with the error of that.
+#[derive(Clone, Copy)]
+struct Begun {
+    id: BindingId,
+    first_ns: i64,
+    slack_ns: i64,
 }

@@ -6,12 +6,14 @@
 //! Most pairs end in one window and agree in both sequence numbers: those are settled first. What
 //! is left also looks at the neighbouring windows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::columns::{Exchange, Role};
+use crate::comparison::Stamp;
 use crate::link::View;
 use crate::link::claim::{Claim, Claims};
+use crate::skew::Offset;
 use crate::slab::{ExchangeId, RowId, Slab};
 
 /// Pairs of the clients of one window.
@@ -23,6 +25,8 @@ pub(crate) struct Pairs {
     pub(crate) claims: Claims,
     /// Clients that more than one server fits, or that share the only one that fits.
     pub(crate) contested: BTreeMap<ExchangeId, Vec<ExchangeId>>,
+    /// Those of the contested clients that only clocks could decide, and nobody can compare them.
+    pub(crate) skew_unknown: BTreeSet<ExchangeId>,
 }
 
 impl Pairs {
@@ -84,6 +88,7 @@ impl Pairs {
         for &row in left {
             let client = &slab.exchanges[row as usize];
             let mut servers = Vec::new();
+            let mut is_unknown = false;
             for (window, limit) in view.neighbours() {
                 let Some(other) = view.slabs.slab(window) else { continue };
                 rows.clear();
@@ -91,7 +96,12 @@ impl Pairs {
                 for &s in rows.iter().filter(|&&s| (s as usize) < limit) {
                     let id = RowId { window, row: s };
                     let server = &other.exchanges[s as usize];
-                    if self.is_free(view, id, server) && view.is_one_stream(client, server) {
+                    if !self.is_free(view, id, server) {
+                        continue;
+                    }
+                    let is_one = view.is_one_stream(client, server);
+                    is_unknown |= is_one.is_none();
+                    if is_one.unwrap_or(true) {
                         servers.push(id);
                     }
                 }
@@ -102,11 +112,14 @@ impl Pairs {
             if !servers.is_empty() {
                 fits.push((row, servers));
             }
+            if is_unknown {
+                self.skew_unknown.insert(RowId { window: view.window, row });
+            }
         }
         for (row, servers) in fits {
             let client = RowId { window: view.window, row };
             match servers[..] {
-                [server] if wanted[&server] == 1 => {
+                [server] if wanted[&server] == 1 && !self.skew_unknown.contains(&client) => {
                     self.server_of[row as usize] = Some(server);
                     self.claims.claim(server, row);
                 }
@@ -140,30 +153,41 @@ impl View<'_> {
     /// Both sequence numbers agree, and what the tuples say.
     fn is_whole_match(&self, client: &Exchange, server: &Exchange) -> bool {
         let same_response = client.seq_resp().is_some() && client.seq_resp() == server.seq_resp();
-        same_response && self.is_one_stream(client, server)
+        same_response && self.is_one_stream(client, server) == Some(true)
     }
 
-    fn is_one_stream(&self, client: &Exchange, server: &Exchange) -> bool {
+    /// None where clocks would have to say so that nobody can compare.
+    fn is_one_stream(&self, client: &Exchange, server: &Exchange) -> Option<bool> {
         if client.seq_req < 0 || client.stream_id != server.stream_id {
-            return false;
+            return Some(false);
         }
         let same_response = match (client.seq_resp(), server.seq_resp()) {
             (Some(at_client), Some(at_server)) if at_client == at_server => true,
             // The same sequence number of the request by chance, or of a tuple's earlier life.
-            (Some(_), Some(_)) => return false,
+            (Some(_), Some(_)) => return Some(false),
             // The client read a response that the server never sent.
-            (Some(_), None) => return false,
+            (Some(_), None) => return Some(false),
             (None, _) => false,
         };
         // Both sequence numbers agree by chance once in 2^64, so that clocks further apart than
         // they should be do no harm; one alone needs the clocks too.
-        let settings = self.settings;
-        let slack_ns = if same_response { settings.guard_ns } else { settings.skew_ns };
-        let began_with_client = server.start_ns >= client.start_ns - slack_ns
-            && server.start_ns <= client.upper_ns().saturating_add(slack_ns);
-        if !began_with_client {
-            return false;
+        let far = Offset { offset_ns: 0, bound_ns: self.settings.guard_ns };
+        if same_response {
+            return Some(
+                began_with(client, server, far) && self.is_one_tuple(client, server, true),
+            );
         }
+        if !self.is_one_tuple(client, server, false) {
+            return Some(false);
+        }
+        let from = Stamp { node: client.node, ns: client.start_ns };
+        let to = Stamp { node: server.node, ns: server.start_ns };
+        let offset = self.nat.clocks.apart(from, to).offset()?;
+        Some(began_with(client, server, offset))
+    }
+
+    /// Whether the tuples of two ends are those of one connection.
+    fn is_one_tuple(&self, client: &Exchange, server: &Exchange, same_response: bool) -> bool {
         let same_client_end = client.local() == server.remote();
         if same_client_end && (client.remote() == server.local() || same_response) {
             return true;
@@ -181,4 +205,11 @@ impl View<'_> {
         });
         service_has_server && (same_response || same_client_end)
     }
+}
+
+/// Whether a server's turn began while its client's went on, as far as their clocks tell.
+fn began_with(client: &Exchange, server: &Exchange, apart: Offset) -> bool {
+    let start_ns = server.start_ns - apart.offset_ns;
+    start_ns >= client.start_ns - apart.bound_ns
+        && start_ns <= client.upper_ns().saturating_add(apart.bound_ns)
 }

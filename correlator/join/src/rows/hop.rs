@@ -30,8 +30,8 @@ struct Route {
     node: Option<Name>,
     /// A conntrack entry was recorded; otherwise the translation follows from both ends.
     recorded: bool,
-    /// More than one conntrack entry may be the one.
-    reused: bool,
+    /// Why more than one conntrack entry may be the one.
+    doubt: Option<Reason>,
     /// When the translation was first seen: the connection's beginning.
     opened_ns: Option<i64>,
     /// What `original` says of the client is not the client.
@@ -167,7 +167,7 @@ impl<'a> Writer<'a> {
                     node: binding.map(|b| nat.get(b).node),
                     recorded: binding.is_some(),
                     opened_ns: binding.map(|b| nat.get(b).first_ns),
-                    reused: found == Err(nat::NoBinding::PortReuse),
+                    doubt: found.err().and_then(nat::NoBinding::doubt),
                     ..Route::default()
                 }
             }
@@ -226,9 +226,9 @@ impl<'a> Writer<'a> {
                 }
                 None => Route { original: Some(direct), reply: Some(reply), ..Route::default() },
             },
-            Entry::PortReused => {
-                findings.miss("client".into(), Reason::AmbigNatPortReuse);
-                Route { reply: Some(reply), reused: true, ..Route::default() }
+            Entry::Undecided(why) => {
+                findings.miss("client".into(), why);
+                Route { reply: Some(reply), doubt: Some(why), ..Route::default() }
             }
         }
     }
@@ -260,8 +260,8 @@ impl<'a> Writer<'a> {
             }
             None if route.original.is_none() || route.is_client_hidden => {
                 hop.reasons.insert(Reason::SnatHiddenClient);
-                if route.reused {
-                    hop.reasons.insert(Reason::AmbigNatPortReuse);
+                if let Some(why) = route.doubt {
+                    hop.reasons.insert(why);
                 }
             }
             None => {}

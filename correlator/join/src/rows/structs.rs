@@ -2,41 +2,27 @@
 
 use std::ops::Range;
 
-use tables::{Calibration, Hop, Path, PathHop};
+use tables::{Hop, Path, PathHop};
 
+use crate::WindowRows;
 use crate::address::Address;
 use crate::names::Name;
+use crate::rows::Scope;
 use crate::rows::row::{Failure, Found, HopRow, PathRow, Word as _};
-use crate::rows::{Scope, edge, quality};
-use crate::{Stage, WindowRows};
+use crate::rows::sums::Sums;
 
 pub(super) fn window(scope: &Scope<'_>, found: Found) -> WindowRows {
-    // What sums a window up is told once, when the window is final.
-    let is_final = scope.sight.stage == Stage::Final;
-    let clock_offsets = Vec::new();
+    let Sums { quality, clock_offsets, edges, calibrations } = Sums::new(scope, &found);
     WindowRows {
         win: scope.head().win,
-        quality: if is_final { quality::rows(scope, &found, &clock_offsets) } else { Vec::new() },
-        edges: if is_final { edge::rows(scope, &found.hops) } else { Vec::new() },
-        calibrations: if is_final { calibrations(scope) } else { Vec::new() },
-        clock_offsets,
         hops: found.hops.iter().map(|row| hop(scope, row)).collect(),
         paths: found.paths.iter().map(|row| path(scope, &found, row)).collect(),
         ambiguous: found.ambiguous,
+        quality,
+        clock_offsets,
+        edges,
+        calibrations,
     }
-}
-
-/// What the methods that judge by times were worth in the window.
-fn calibrations(scope: &Scope<'_>) -> Vec<Calibration> {
-    let head = scope.head();
-    let row = Calibration {
-        hour: head.hour,
-        win: head.win,
-        stage: head.stage.into(),
-        finality: head.finality.into(),
-        ..Calibration::default()
-    };
-    scope.relays.statistics.calibration(&row).into_iter().collect()
 }
 
 /// 128 bits as a column shows them.

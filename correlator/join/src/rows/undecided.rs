@@ -97,7 +97,13 @@ pub(super) fn contested(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> Ve
         .map(|(call, servers)| Ambiguous {
             path_id: Some(hex(path_id)),
             segment: format!("server of {}", scope.sight.exchange(call).remote()),
-            reason: Reason::AmbigNatPortReuse.code().into(),
+            reason: if scope.sight.is_skew_unknown(call) {
+                Reason::AmbigSkewUnknown
+            } else {
+                Reason::AmbigNatPortReuse
+            }
+            .code()
+            .into(),
             candidates: servers
                 .iter()
                 .take(CANDIDATES_MAX)

@@ -67,6 +67,11 @@ impl Epochs {
         Some(Clock { node, epoch: steps_before as u32 })
     }
 
+    /// Whether the node's clock was set between any two of its samples.
+    pub fn is_set(&self, node: u32) -> bool {
+        self.nodes.get(node as usize).is_some_and(|seen| !seen.steps.is_empty())
+    }
+
     /// From when on the clock's stamps are surely its own; none for the first epoch that is known.
     pub fn start_ns(&self, clock: Clock) -> Option<i64> {
         let before = (clock.epoch as usize).checked_sub(1)?;

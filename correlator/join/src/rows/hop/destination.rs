@@ -41,7 +41,7 @@ impl Writer<'_> {
                 let why = self.scope.whole(node, hop.start_ns - SECOND, hop.end_ns).err();
                 let what = hop.requested.map(|(ip, _)| ip.to_string());
                 let what = what.unwrap_or_else(|| "an unknown address".into());
-                let why = if route.reused { Some(Reason::AmbigNatPortReuse) } else { why };
+                let why = route.doubt.or(why);
                 findings.miss(format!("server of {what}"), why.unwrap_or(Reason::MissingLate));
             }
         }

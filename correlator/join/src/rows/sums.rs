@@ -1,0 +1,54 @@
+//! What sums a window up. It is told once, when the window is final.
+
+use tables::{Calibration, ClockOffset, DataQuality, EdgeMinute};
+
+use crate::Stage;
+use crate::rows::row::Found;
+use crate::rows::{Scope, edge, quality};
+
+#[derive(Default)]
+pub(super) struct Sums {
+    pub(super) quality: Vec<DataQuality>,
+    pub(super) clock_offsets: Vec<ClockOffset>,
+    pub(super) edges: Vec<EdgeMinute>,
+    pub(super) calibrations: Vec<Calibration>,
+}
+
+impl Sums {
+    pub(super) fn new(scope: &Scope<'_>, found: &Found) -> Self {
+        if scope.sight.stage != Stage::Final {
+            return Self::default();
+        }
+        let clock_offsets = clock_offsets(scope);
+        Self {
+            quality: quality::rows(scope, found, &clock_offsets),
+            edges: edge::rows(scope, &found.hops),
+            calibrations: calibrations(scope),
+            clock_offsets,
+        }
+    }
+}
+
+fn clock_offsets(scope: &Scope<'_>) -> Vec<ClockOffset> {
+    let head = scope.head();
+    scope.sight.clocks().rows(&ClockOffset {
+        hour: head.hour,
+        win: head.win,
+        stage: head.stage.into(),
+        finality: head.finality.into(),
+        ..ClockOffset::default()
+    })
+}
+
+/// What the methods that judge by times were worth in the window.
+fn calibrations(scope: &Scope<'_>) -> Vec<Calibration> {
+    let head = scope.head();
+    let row = Calibration {
+        hour: head.hour,
+        win: head.win,
+        stage: head.stage.into(),
+        finality: head.finality.into(),
+        ..Calibration::default()
+    };
+    scope.relays.statistics.calibration(&row).into_iter().collect()
+}
