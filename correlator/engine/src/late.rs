@@ -62,6 +62,11 @@ impl Late {
         settings: &Settings,
     ) -> Result<(), EngineError> {
         let version = self.catch_up().await?;
+        if self.look == 0 && self.judged == Pins::default() {
+            // Nobody has said yet what late is: what is there now belongs to windows to come, or to
+            // a past that this job never saw.
+            self.judged = input.visible();
+        }
         let arrived: Range<Look> = self.look..input.look();
         let late = input.arrived(arrived, final_ns, &self.judged).await?;
         if late.is_empty() {

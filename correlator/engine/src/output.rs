@@ -63,6 +63,16 @@ pub(crate) struct Step {
     pub(crate) is_completion: bool,
 }
 
+/// What somebody left undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    Nothing,
+    Work(Box<Step>),
+    /// What it rests on is not known any more: log clean-up removed it, or another release wrote
+    /// it. The windows are computed anew, and replace what is there of them.
+    Unreadable,
+}
+
 /// What became of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Written {
@@ -160,21 +170,20 @@ impl Output {
     }
 
     /// Work of this stage that is in the first tables and not in path: somebody died or is at it.
-    /// None too where what it rests on can't be read any more; then it is done anew.
-    pub(crate) async fn unfinished(&self, stage: Stage) -> Result<Option<Step>, StoreError> {
+    pub(crate) async fn left(&self, stage: Stage) -> Result<Left, StoreError> {
         let app_id = app_id(&self.job, stage);
         let Some(begun) = self.hop.progress(&app_id).await? else {
-            return Ok(None);
+            return Ok(Left::Nothing);
         };
         if self.path.progress(&app_id).await?.is_some_and(|done| done >= begun) {
-            return Ok(None);
+            return Ok(Left::Nothing);
         }
         let entry = self.hop.newest_of(&app_id).await?;
         let step = entry.and_then(|Progress { version, metadata, .. }| {
             let entry = Entry::from_text(&metadata?)?;
             Some(Step { is_completion: true, ..Step::live(stage, version, entry) })
         });
-        Ok(step)
+        Ok(step.map_or(Left::Unreadable, |step| Left::Work(Box::new(step))))
     }
 
     /// The next revision of each of these windows, given by their starts in seconds.

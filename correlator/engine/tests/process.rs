@@ -43,11 +43,13 @@ async fn raw_rows(scene: &mut Scene, phase: usize) {
             scene.request(14).await;
             scene.call(5).await;
             scene.call(15).await;
+            scene.malformed(6).await;
             scene.covered_to(26).await;
         }
         1 => {
             scene.request(5).await;
             scene.client_of_request(3).await;
+            scene.malformed(7).await;
             scene.covered_to(46).await;
         }
         2 => scene.covered_to(75).await,

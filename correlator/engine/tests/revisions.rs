@@ -7,12 +7,12 @@ use join::SECOND;
 use scene::{Scene, T0};
 use tables::{Ambiguous, DataQuality, Hop, Path};
 
-/// Two requests, and a call of the first window that no request is seen to have caused.
-async fn with_an_orphan() -> Scene {
+/// Two requests, and what contradicts itself, all in the first two windows.
+async fn two_requests() -> Scene {
     let mut scene = Scene::new().await;
     scene.request(3).await;
     scene.request(14).await;
-    scene.call(5).await;
+    scene.malformed(6).await;
     scene.covered_to(26).await;
     scene.run_until("P", 2).await;
     scene
@@ -41,9 +41,10 @@ fn path(window: i64, stage: &str, revision: i32, finality: &str) -> (i64, String
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn request_that_comes_late_is_added_and_what_was_undecided_is_withdrawn() {
-    let mut scene = with_an_orphan().await;
+async fn what_comes_late_is_added_and_nothing_else_is_written_again() {
+    let mut scene = two_requests().await;
     scene.request(5).await;
+    scene.malformed(7).await;
     scene.covered_to(41).await;
     scene.run_until("R", 4).await;
     let before = [path(0, "P", 0, "provisional"), path(1, "P", 0, "provisional")];
@@ -51,15 +52,15 @@ async fn request_that_comes_late_is_added_and_what_was_undecided_is_withdrawn() 
     assert_eq!(paths(&scene).await, [before[0].clone(), added, before[1].clone()]);
     let hops = scene.rows::<Hop>().await;
     assert_eq!(hops.iter().filter(|hop| hop.revision == 1).count(), 1);
-    let ambiguous = scene.rows::<Ambiguous>().await;
-    let orphans: Vec<_> =
-        ambiguous.iter().filter(|row| row.path_id.is_none()).map(|row| &row.finality).collect();
-    assert_eq!(orphans, ["provisional", "withdrawn"]);
+    // What belongs to no path is revised together: the revision has both.
+    let malformed = scene.rows::<Ambiguous>().await;
+    let of = |revision: i32| malformed.iter().filter(|row| row.revision == revision).count();
+    assert_eq!((of(0), of(1)), (1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn path_that_merges_into_another_is_withdrawn_and_final_rows_replace_all() {
-    let mut scene = with_an_orphan().await;
+    let mut scene = two_requests().await;
     scene.client_of_request(3).await;
     scene.covered_to(41).await;
     scene.run_until("R", 4).await;
@@ -76,7 +77,7 @@ async fn path_that_merges_into_another_is_withdrawn_and_final_rows_replace_all()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn window_that_comes_out_the_same_is_not_written_again() {
-    let mut scene = with_an_orphan().await;
+    let mut scene = two_requests().await;
     let versions = scene.versions("ambiguous");
     // It touches the first two windows and changes nothing in them.
     scene.failure(9).await;
@@ -90,7 +91,7 @@ async fn window_that_comes_out_the_same_is_not_written_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_after_final_are_told_once_and_a_backfill_takes_them_up() {
-    let mut scene = with_an_orphan().await;
+    let mut scene = two_requests().await;
     scene.covered_to(75).await;
     scene.run_until("F", 3).await;
     assert_eq!(too_late(&scene).await, []);

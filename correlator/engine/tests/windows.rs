@@ -91,6 +91,34 @@ async fn restart_completes_an_attempt_from_the_raw_rows_that_it_had_begun_with()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn attempt_whose_inputs_nobody_can_read_any_more_is_done_anew() {
+    let mut scene = three_requests(30).await;
+    scene.run_until("P", 2).await;
+    scene.undo("path");
+    scene.forget_metadata("hop");
+    scene.request(5).await;
+    scene.restart().await;
+    scene.run_until("P", 2).await;
+    let paths = scene.rows::<Path>().await;
+    assert_eq!(paths.len(), 4);
+    let hops = scene.rows::<Hop>().await;
+    assert_eq!(hops.len(), paths.iter().map(|path| path.hops.len()).sum::<usize>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn job_that_starts_on_a_long_past_takes_none_of_it_for_late() {
+    let mut scene = Scene::new().await;
+    scene.request(3).await;
+    for second in (30..=9_000).step_by(25) {
+        scene.covered_to(second).await;
+    }
+    scene.request(8_900).await;
+    scene.run_until("P", 890).await;
+    let quality = scene.rows::<tables::DataQuality>().await;
+    assert!(quality.iter().all(|row| row.check != "too_late"), "{quality:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn backfill_that_comes_after_live_changes_nothing() {
     let mut scene = three_requests(30).await;
     scene.run_until("P", 2).await;

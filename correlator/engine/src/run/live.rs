@@ -16,7 +16,7 @@ use crate::correlation::compute;
 use crate::input::{Input, Look};
 use crate::late::Late;
 use crate::moment;
-use crate::output::{Entry, Output, Step, Written, last_index};
+use crate::output::{Entry, Left, Output, Step, Written, last_index};
 use crate::pins::Pins;
 use crate::{Config, EngineError};
 
@@ -156,9 +156,10 @@ impl Live {
 
     /// Computes and writes a run of windows. False where another process is at work on them.
     async fn write(&mut self, stage: Stage, windows: Range<i64>) -> Result<bool, EngineError> {
-        if let Some(step) = self.output.unfinished(stage).await? {
-            return self.complete(step).await;
-        }
+        let is_redone = match self.output.left(stage).await? {
+            Left::Work(step) => return self.complete(*step).await,
+            left => left == Left::Unreadable,
+        };
         let settings = &self.settings;
         let computed = compute(&mut self.input, windows.clone(), stage, None, settings).await?;
         let entry = Entry {
@@ -167,7 +168,8 @@ impl Live {
             seen: self.seen(stage),
             ..Entry::default()
         };
-        let step = Step::live(stage, last_index(windows.end, settings), entry);
+        let mut step = Step::live(stage, last_index(windows.end, settings), entry);
+        step.is_completion = is_redone;
         let written = self.output.write(&step, &computed.rows).await?;
         report(stage, &windows, &computed.rows, computed.read, &written);
         self.advance(stage, windows, &written).await

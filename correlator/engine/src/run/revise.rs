@@ -10,14 +10,15 @@ use super::live::Live;
 use super::report::report;
 use crate::EngineError;
 use crate::correlation::compute;
-use crate::output::{Entry, Step, changed, last_index};
+use crate::output::{Entry, Left, Step, changed, last_index};
 
 impl Live {
     /// Revises what is due at a range of boundaries. False where another process is at work on it.
     pub(super) async fn revise(&mut self, boundaries: Range<i64>) -> Result<bool, EngineError> {
-        if let Some(step) = self.output.unfinished(Stage::Revised).await? {
-            return self.complete(step).await;
-        }
+        let is_redone = match self.output.left(Stage::Revised).await? {
+            Left::Work(step) => return self.complete(*step).await,
+            left => left == Left::Unreadable,
+        };
         let windows = self.touched(&boundaries).await?;
         let seconds: BTreeSet<i64> = windows.iter().map(|start| start / SECOND).collect();
         let revisions = self.output.next_revisions(&seconds).await?;
@@ -25,7 +26,9 @@ impl Live {
         let (rows, read) = self.computed_anew(&mut entry, false).await?;
         entry.revisions.retain(|win, _| rows.iter().any(|window| window.win == *win));
         entry.windows = span(&entry, self.settings.window_ns / SECOND);
-        let step = Step::live(Stage::Revised, last_index(boundaries.end, &self.settings), entry);
+        let index = last_index(boundaries.end, &self.settings);
+        let mut step = Step::live(Stage::Revised, index, entry);
+        step.is_completion = is_redone;
         // Without windows the step would stand for all of them.
         let written = if step.entry.revisions.is_empty() {
             Default::default()

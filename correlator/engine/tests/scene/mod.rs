@@ -163,6 +163,13 @@ impl Scene {
         self.append(&[exchange]).await;
     }
 
+    /// An exchange that ends before it starts.
+    pub(crate) async fn malformed(&mut self, end_s: i64) {
+        let mut exchange = self.exchange("server", end_s * SECOND..end_s * SECOND);
+        exchange.start_ns += SECOND;
+        self.append(&[exchange]).await;
+    }
+
     /// A reset of a connection that nobody used.
     pub(crate) async fn failure(&mut self, at_s: i64) {
         let failure = tables::Failure {
@@ -252,6 +259,15 @@ impl Scene {
             for version in newest..versions.end {
                 std::fs::remove_file(entry(version)).unwrap();
             }
+        }
+    }
+
+    /// What the commits of a table say of themselves is as an earlier release wrote it.
+    pub(crate) fn forget_metadata(&self, table: &str) {
+        for entry in std::fs::read_dir(self.log(table)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, text.replace("userMetadata", "otherMetadata")).unwrap();
         }
     }
 
