@@ -82,7 +82,7 @@ const RULES: &[Rule] = &[
         folder: "correlator/join",
         may_name: &["throughline-tables"],
         never_contains: &["tokio", "deltalake*", "object_store", "rand*", "datafusion*", "tracing"],
-        never_names: &["arrow"],
+        never_names: &["parquet"],
     },
     Rule {
         package: "throughline-query",

@@ -53,8 +53,13 @@ impl Table {
     ) -> Result<Draft, StoreError> {
         let spec = self.spec().clone();
         check_prefix(&spec, prefix)?;
-        let batch =
-            concat_batches(&spec.schema, batches).map_err(|e| self.stage_error(e.into()))?;
+        let batch = match batches {
+            // Texts may be dictionaries: the file is the same.
+            [only] if has_columns_of(&spec, only) => only.clone(),
+            several => {
+                concat_batches(&spec.schema, several).map_err(|e| self.stage_error(e.into()))?
+            }
+        };
         let hour = single_hour(&spec, &batch)?;
         let encoded = tokio::task::spawn_blocking(move || {
             let statistics = statistics::of_batch(&spec, &batch);
@@ -119,6 +124,13 @@ fn check_prefix(spec: &TableSpec, prefix: &str) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::FileName { table: spec.name.to_owned(), prefix: prefix.to_owned() })
+}
+
+/// Whether a batch has the table's columns in their order, texts plain or as dictionaries.
+fn has_columns_of(spec: &TableSpec, batch: &RecordBatch) -> bool {
+    let (ours, theirs) = (spec.schema.fields(), batch.schema());
+    ours.len() == theirs.fields().len()
+        && ours.iter().zip(theirs.fields()).all(|(ours, theirs)| ours.name() == theirs.name())
 }
 
 fn single_hour(spec: &TableSpec, batch: &RecordBatch) -> Result<String, StoreError> {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use serde_json::{Map, Value};
@@ -32,7 +32,8 @@ pub(crate) fn of_batch(spec: &TableSpec, batch: &RecordBatch) -> Statistics {
             continue;
         };
         nulls.insert(name.to_owned(), column.null_count().into());
-        let Some((min, max)) = bounds(column.as_ref()) else {
+        let plain = without_dictionary(column);
+        let Some((min, max)) = bounds(plain.as_ref()) else {
             continue;
         };
         if let (Some(min), Some(max)) = (min.as_i64(), max.as_i64()) {
@@ -61,6 +62,16 @@ pub(crate) fn of_json(json: Option<&str>) -> (u64, BTreeMap<String, Range>) {
         }
     }
     (rows, ranges)
+}
+
+/// The values of a dictionary that occur; other columns as they are.
+fn without_dictionary(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Dictionary(_, values) if **values == DataType::Utf8 => {
+            compute::cast(column, &DataType::Utf8).unwrap_or_else(|_| column.clone())
+        }
+        _ => column.clone(),
+    }
 }
 
 fn bounds(column: &dyn Array) -> Option<(Value, Value)> {

@@ -7,11 +7,11 @@ use std::ops::Range;
 
 use join::watermark::Watermark;
 use join::window::window_start;
-use join::{SECOND, Settings, Stage};
+use join::{SECOND, Settings};
 use store::Store;
 use tokio::sync::watch;
 
-use crate::correlation::compute;
+use crate::correlation::upload;
 use crate::input::Input;
 use crate::maintain::first_window_kept;
 use crate::output::{Entry, Mark, Output, Step};
@@ -92,23 +92,23 @@ pub async fn backfill(
             break;
         }
         mark.next = windows.end / SECOND;
-        let settings = &config.settings;
-        let computed =
-            compute(&mut past.input, windows.clone(), Stage::Final, None, settings).await?;
         let entry = Entry {
-            inputs: computed.pins,
             windows: windows.start / SECOND..windows.end / SECOND,
             backfill: Some(mark),
             ..Entry::default()
         };
-        let written = output.write(&Step::backfill(entry), &computed.rows).await?;
+        let mut step = Step::backfill(entry);
+        let (input, settings) = (&mut past.input, &config.settings);
+        let uploaded = upload(input, &output, windows, &step, None, settings).await?;
+        step.entry.inputs = uploaded.pins;
+        let written = output.commit(&step, uploaded.staged).await?;
         if written.commits > 0 {
             noted = Some(mark.next);
         }
-        summary.windows += computed.rows.len() as u64;
+        summary.windows += uploaded.counts.windows as u64;
         summary.changed += written.changed.len();
         summary.commits += written.commits;
-        summary.rows += computed.read;
+        summary.rows += uploaded.read;
         report(Progress { windows: summary.windows, of: past.count(), rows: summary.rows });
     }
     if summary.left == 0 {

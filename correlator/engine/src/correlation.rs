@@ -1,11 +1,16 @@
-//! One run of adjacent windows: read what they need, compute them away from the async threads.
+//! A run of adjacent windows: read stretch by stretch, each window computed when its rows are there.
+//!
+//! While one window is computed, the rows of the next are read and the rows of the one before are
+//! written, so that two cores have work and a run of any length holds a few windows in memory.
 
 use std::ops::Range;
 
-use join::window::read_range;
-use join::{Settings, Stage, WindowRows};
+use join::window::{ReadRange, read_range};
+use join::{Run, Settings, Stage, WindowBatches, WindowRows};
+use store::StoreError;
 
-use crate::input::{Input, InputError, Limit};
+use crate::input::{Input, InputError, Limit, Taken};
+use crate::output::{Counts, Output, Staged, Step};
 use crate::pins::Pins;
 
 /// The rows of a run of windows and what they rest on.
@@ -16,7 +21,16 @@ pub(crate) struct Computed {
     pub(crate) read: usize,
 }
 
-/// Computes the windows of a range. Where no file holds rows for them nothing is read.
+/// The uploaded files of a run of windows and what they rest on.
+pub(crate) struct Uploaded {
+    pub(crate) staged: Staged,
+    pub(crate) counts: Counts,
+    pub(crate) pins: Pins,
+    /// Raw rows read.
+    pub(crate) read: usize,
+}
+
+/// Computes the windows of a range as rows, for who looks at single rows.
 pub(crate) async fn compute(
     input: &mut Input,
     windows: Range<i64>,
@@ -24,27 +38,171 @@ pub(crate) async fn compute(
     limit: Limit<'_>,
     settings: &Settings,
 ) -> Result<Computed, InputError> {
-    let range = read_range(windows.clone(), settings);
-    if !input.has_rows(&range.rows) {
-        let empty =
-            |w: Range<i64>| WindowRows { win: w.start / join::SECOND, ..Default::default() };
-        let rows = join::window::windows(windows, settings).map(empty).collect();
-        return Ok(Computed { rows, pins: Pins::default(), read: 0 });
+    let feed = Feed::new(input, limit, settings);
+    let (Feed { pins, read, .. }, Kept(rows)) =
+        each(feed, windows, stage, Kept(Vec::new())).await?;
+    Ok(Computed { rows, pins, read })
+}
+
+/// Computes the windows of a range and uploads their rows, for the commits of `step`.
+pub(crate) async fn upload(
+    input: &mut Input,
+    output: &Output,
+    windows: Range<i64>,
+    step: &Step,
+    limit: Limit<'_>,
+    settings: &Settings,
+) -> Result<Uploaded, InputError> {
+    let feed = Feed::new(input, limit, settings);
+    let upload = Upload { output, step, staged: Staged::default(), counts: Counts::default() };
+    let (Feed { pins, read, .. }, Upload { staged, counts, .. }) =
+        each(feed, windows, step.stage(), upload).await?;
+    Ok(Uploaded { staged, counts, pins, read })
+}
+
+/// What becomes of each window's rows.
+trait Sink: Send {
+    type Window: Send + 'static;
+
+    fn of(run: &mut Run, start_ns: i64) -> Self::Window;
+
+    fn take(&mut self, window: Self::Window)
+    -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// They are kept.
+struct Kept(Vec<WindowRows>);
+
+impl Sink for Kept {
+    type Window = WindowRows;
+
+    fn of(run: &mut Run, start_ns: i64) -> WindowRows {
+        run.window(start_ns)
     }
-    let (observations, pins) = input.read(&range, limit).await?;
-    let read = observations.exchanges.len()
-        + observations.connections.len()
-        + observations.nat_bindings.len()
-        + observations.failures.len()
-        + observations.spans.len()
-        + observations.access_logs.len()
-        + observations.heartbeats.len()
-        + observations.cluster_objects.len();
-    let settings = settings.clone();
-    let compute = move || join::correlate(windows, stage, &observations, &settings);
-    match tokio::task::spawn_blocking(compute).await {
-        Ok(rows) => Ok(Computed { rows, pins, read }),
+
+    async fn take(&mut self, window: WindowRows) -> Result<(), StoreError> {
+        self.0.push(window);
+        Ok(())
+    }
+}
+
+/// They are encoded and uploaded.
+struct Upload<'a> {
+    output: &'a Output,
+    step: &'a Step,
+    staged: Staged,
+    counts: Counts,
+}
+
+impl Sink for Upload<'_> {
+    type Window = Option<WindowBatches>;
+
+    fn of(run: &mut Run, start_ns: i64) -> Option<WindowBatches> {
+        run.batches(start_ns)
+    }
+
+    async fn take(&mut self, window: Option<WindowBatches>) -> Result<(), StoreError> {
+        if let Some(window) = window {
+            self.counts.add(&window);
+            self.staged.append(self.output.stage_window(&window, self.step).await?);
+        }
+        Ok(())
+    }
+}
+
+/// Hands each window's rows to `sink`, in order.
+async fn each<'a, S: Sink>(
+    mut feed: Feed<'a>,
+    windows: Range<i64>,
+    stage: Stage,
+    mut sink: S,
+) -> Result<(Feed<'a>, S), InputError> {
+    let starts: Vec<i64> =
+        join::window::windows(windows, feed.settings).map(|window| window.start).collect();
+    let mut run = Run::new(stage, feed.settings);
+    let Some(&first) = starts.first() else { return Ok((feed, sink)) };
+    let mut next = feed.read(first).await?;
+    let mut done: Option<S::Window> = None;
+    for (nth, &start) in starts.iter().enumerate() {
+        let (taken, rows) = std::mem::take(&mut next);
+        let compute = tokio::task::spawn_blocking(move || {
+            for columns in taken.parts {
+                run.add(columns, &rows);
+            }
+            run.forget_before(start);
+            let computed = S::of(&mut run, start);
+            (run, computed)
+        });
+        let read = async {
+            match starts.get(nth + 1) {
+                Some(&following) => feed.read(following).await,
+                None => Ok(Default::default()),
+            }
+        };
+        let write = async {
+            match done.take() {
+                Some(window) => sink.take(window).await.map_err(InputError::from),
+                None => Ok(()),
+            }
+        };
+        let (computed, read, written) = tokio::join!(compute, read, write);
+        written?;
+        next = read?;
         // A bug in the pure core: the panic goes on where it can be seen.
-        Err(e) => std::panic::resume_unwind(e.into_panic()),
+        let (same, window) = computed.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
+        run = same;
+        done = Some(window);
+    }
+    if let Some(window) = done {
+        sink.take(window).await?;
+    }
+    Ok((feed, sink))
+}
+
+/// Reads the rows of one window after another, each row once.
+struct Feed<'a> {
+    input: &'a mut Input,
+    limit: Limit<'a>,
+    settings: &'a Settings,
+    /// How far it has read.
+    upto: Option<ReadRange>,
+    pins: Pins,
+    read: usize,
+}
+
+impl<'a> Feed<'a> {
+    fn new(input: &'a mut Input, limit: Limit<'a>, settings: &'a Settings) -> Self {
+        Self { input, limit, settings, upto: None, pins: Pins::default(), read: 0 }
+    }
+
+    /// What the window needs and no window before it did, and the event times of those rows.
+    async fn read(&mut self, start_ns: i64) -> Result<(Taken, Range<i64>), InputError> {
+        let window_ns = self.settings.window_ns;
+        let needed = read_range(start_ns..start_ns + window_ns, self.settings);
+        let all = needed.rows.start..needed.requests.end;
+        // Rows come in whole windows: the links of one are not looked for again when the rest of
+        // the next one comes.
+        let whole = (needed.rows.end - start_ns + window_ns - 1) / window_ns * window_ns;
+        let mut range = needed;
+        range.rows.end = start_ns + whole;
+        range.requests.start = range.rows.end;
+        range.requests.end = range.requests.end.max(range.rows.end);
+        let before = self.upto.replace(range.clone());
+        if let Some(upto) = &before {
+            range.rows.start = upto.rows.end;
+            range.connections.start = upto.connections.end;
+            range.heartbeats.start = upto.heartbeats.end;
+            range.cluster.start = upto.cluster.end;
+        }
+        let mut taken = Taken::default();
+        if self.input.has_rows(&range.rows) {
+            taken = self.input.columns(&range, self.limit).await?;
+        }
+        let objects = self.input.objects(&range.cluster, before.is_none(), self.limit, &mut taken);
+        objects.await?;
+        self.pins.merge(&taken.pins);
+        self.read += taken.rows;
+        let all = all.start..all.end.max(range.rows.end);
+        Ok((taken, all))
     }
 }

@@ -5,15 +5,17 @@
 
 use std::ops::Range;
 
+use join::SECOND;
 use join::window::ReadRange;
-use join::{Observations, SECOND};
 use store::{Store, StoreError};
 use tables::DecodeError;
 
 use crate::pins::Pins;
 
+mod columns;
 mod followed;
 
+pub(crate) use columns::Taken;
 pub(crate) use followed::{Arrival, Followed, collector_of};
 
 /// Full snapshots of the cluster are hourly; this far back there is one unless they are late.
@@ -28,6 +30,10 @@ pub enum InputError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Columns(#[from] join::ColumnError),
+    #[error("leave out rows that came later")]
+    Limit(#[from] arrow::error::ArrowError),
 }
 
 /// Number of a look at the raw tables, from 1.
@@ -142,27 +148,6 @@ impl Input {
             || self.failures.touched_since(look, &range.rows).await?
             || self.connections.touched_since(look, &range.connections).await?
             || self.nat_bindings.touched_since(look, &range.connections).await?)
-    }
-
-    /// Reads what a run of windows needs, and says how far each collector had come.
-    pub(crate) async fn read(
-        &mut self,
-        range: &ReadRange,
-        limit: Limit<'_>,
-    ) -> Result<(Observations, Pins), InputError> {
-        let mut pins = Pins::default();
-        let with_open_requests = range.rows.start..range.requests.end;
-        let observations = Observations {
-            exchanges: self.exchanges.rows(&with_open_requests, limit, &mut pins).await?,
-            connections: self.connections.rows(&range.connections, limit, &mut pins).await?,
-            nat_bindings: self.nat_bindings.rows(&range.connections, limit, &mut pins).await?,
-            failures: self.failures.rows(&range.rows, limit, &mut pins).await?,
-            spans: self.spans.rows(&range.rows, limit, &mut pins).await?,
-            access_logs: self.access_logs.rows(&range.rows, limit, &mut pins).await?,
-            heartbeats: self.heartbeats.rows(&range.heartbeats, limit, &mut pins).await?,
-            cluster_objects: self.cluster_history(&range.cluster, limit, &mut pins).await?,
-        };
-        Ok((observations, pins))
     }
 
     /// Rows of the range, and those from the last full snapshot before it on.

@@ -13,7 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use join::{Settings, Stage, WindowRows};
+use arrow::array::RecordBatch;
+use join::{Settings, Stage, WindowBatches, WindowRows};
 use store::{Commit, FileRef, Progress, StagedFile, Store, StoreError, Table};
 use tables::{Ambiguous, Calibration, ClockOffset, DataQuality, EdgeMinute, Hop, Path, Row};
 
@@ -94,8 +95,46 @@ pub(crate) struct Output {
     path: Table,
 }
 
-/// Uploaded files of each table of a window, in the order of their commits.
-type Staged = Vec<Vec<StagedFile>>;
+/// Uploaded files of each table, in the order of their commits.
+#[derive(Debug, Default)]
+pub(crate) struct Staged(Vec<Vec<StagedFile>>);
+
+impl Staged {
+    /// Adds another window's files.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.0.resize(self.0.len().max(other.0.len()), Vec::new());
+        for (files, more) in self.0.iter_mut().zip(other.0) {
+            files.extend(more);
+        }
+    }
+}
+
+/// How many rows a run of windows has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) windows: usize,
+    pub(crate) paths: usize,
+    pub(crate) hops: usize,
+    pub(crate) ambiguous: usize,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, window: &WindowBatches) {
+        self.windows += 1;
+        self.paths += window.paths.num_rows();
+        self.hops += window.hops.num_rows();
+        self.ambiguous += window.rest.ambiguous.len();
+    }
+
+    pub(crate) fn of(rows: &[WindowRows]) -> Self {
+        Self {
+            windows: rows.len(),
+            paths: rows.iter().map(|window| window.paths.len()).sum(),
+            hops: rows.iter().map(|window| window.hops.len()).sum(),
+            ambiguous: rows.iter().map(|window| window.ambiguous.len()).sum(),
+        }
+    }
+}
 
 /// What became of one table, or of all.
 enum Put {
@@ -248,11 +287,23 @@ impl Output {
         rows: &[WindowRows],
     ) -> Result<Written, OutputError> {
         failpoint::reach(step.work(), failpoint::Step::Computed);
+        if self.is_done(step).await? {
+            return Ok(Written { is_overtaken: true, ..Written::default() });
+        }
+        let staged = self.stage(rows, step).await?;
+        self.commit(step, staged).await
+    }
+
+    /// Makes the tables hold these files for the step's windows, as far as the step may change them.
+    pub(crate) async fn commit(
+        &self,
+        step: &Step,
+        Staged(staged): Staged,
+    ) -> Result<Written, OutputError> {
         let mut written = Written::default();
         if self.is_done(step).await? {
             return Ok(Written { is_overtaken: true, ..written });
         }
-        let staged = self.stage(rows, step).await?;
         // Where nothing changes nothing is committed.
         if !step.is_completion && self.is_as_wanted(&staged, step, staged.len()).await? {
             return Ok(written);
@@ -285,18 +336,45 @@ impl Output {
 
     /// Uploads what the tables should hold.
     async fn stage(&self, rows: &[WindowRows], step: &Step) -> Result<Staged, StoreError> {
-        let mut staged = vec![
-            stage(&self.hop, rows, |w| &w.hops, step).await?,
-            stage(&self.ambiguous, rows, |w| &w.ambiguous, step).await?,
-        ];
+        let hops = stage(&self.hop, rows, |w| &w.hops, step).await?;
+        let mut staged = vec![hops];
+        staged.extend(self.stage_rest(rows, step).await?);
+        staged.push(stage(&self.path, rows, |w| &w.paths, step).await?);
+        Ok(Staged(staged))
+    }
+
+    /// Uploads the rows of the tables between hop and path.
+    async fn stage_rest(
+        &self,
+        rows: &[WindowRows],
+        step: &Step,
+    ) -> Result<Vec<Vec<StagedFile>>, StoreError> {
+        let mut staged = vec![stage(&self.ambiguous, rows, |w| &w.ambiguous, step).await?];
         if step.stage() == Stage::Final {
             staged.push(stage(&self.quality, rows, |w| &w.quality, step).await?);
             staged.push(stage(&self.clock_offset, rows, |w| &w.clock_offsets, step).await?);
             staged.push(stage(&self.edge_minute, rows, |w| &w.edges, step).await?);
             staged.push(stage(&self.calibration, rows, |w| &w.calibrations, step).await?);
         }
-        staged.push(stage(&self.path, rows, |w| &w.paths, step).await?);
         Ok(staged)
+    }
+
+    /// Uploads one window's rows, those of the large tables from columns.
+    pub(crate) async fn stage_window(
+        &self,
+        window: &WindowBatches,
+        step: &Step,
+    ) -> Result<Staged, StoreError> {
+        failpoint::reach(step.work(), failpoint::Step::Computed);
+        let (hops, rest, paths) = tokio::try_join!(
+            stage_columns(&self.hop, window.win, &window.hops, step),
+            self.stage_rest(std::slice::from_ref(&window.rest), step),
+            stage_columns(&self.path, window.win, &window.paths, step),
+        )?;
+        let mut staged = vec![hops];
+        staged.extend(rest);
+        staged.push(paths);
+        Ok(Staged(staged))
     }
 
     /// The tables in their order. Hop decides whose work it is and path makes it visible, be it
@@ -493,6 +571,21 @@ async fn stage<R: Row>(
         failpoint::reach(step.work(), failpoint::Step::Uploaded(kind(R::TABLE)));
     }
     Ok(staged)
+}
+
+/// Uploads columns of one window.
+async fn stage_columns(
+    table: &Table,
+    win: i64,
+    rows: &RecordBatch,
+    step: &Step,
+) -> Result<Vec<StagedFile>, StoreError> {
+    if rows.num_rows() == 0 {
+        return Ok(Vec::new());
+    }
+    let staged = table.stage(std::slice::from_ref(rows), &step.prefix(win)).await?;
+    failpoint::reach(step.work(), failpoint::Step::Uploaded(kind(table.spec().name)));
+    Ok(vec![staged])
 }
 
 /// Name of a table in fail points: what sums a window up is written alike.

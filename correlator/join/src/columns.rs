@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use tables::Row;
 
 pub(crate) use access_log::{AccessLog, Attempt};
-pub(crate) use exchange::{Ended, Exchange, Role};
+pub(crate) use exchange::{Exchange, Role};
 pub use read::ColumnError;
 pub(crate) use rest::{Binding, EndCause, Ending, Heartbeat};
 pub(crate) use span::{Kind, Span};
@@ -213,10 +213,37 @@ pub fn names_of_columns(table: &str) -> &'static [&'static str] {
             "covered_to_ns",
             "lost_kernel",
             "lost_user",
+            "shipped",
             "clock_epoch_ns",
             "clock_boot_ns",
             "clock_wall_ns",
         ],
+        _ => &[],
+    }
+}
+
+/// Those of them whose texts repeat from row to row, for a reader that decodes dictionaries.
+pub fn repeated_columns(table: &str) -> &'static [&'static str] {
+    match table {
+        tables::Exchange::TABLE => &[
+            "node",
+            "pod_uid",
+            "attributed_by",
+            "role",
+            "local_ip",
+            "remote_ip",
+            "ended_by",
+            "protocol",
+        ],
+        tables::Span::TABLE => &["kind", "pod_uid", "sender_ip", "peer_ip", "method", "route"],
+        tables::AccessLog::TABLE => {
+            &["collector", "emitter_ip", "pod_uid", "remote_ip", "method", "route"]
+        }
+        tables::NatBinding::TABLE => {
+            &["node", "original_destination_ip", "reply_source_ip", "reply_destination_ip"]
+        }
+        tables::Connection::TABLE => &["node", "end_cause"],
+        tables::Heartbeat::TABLE => &["source", "node"],
         _ => &[],
     }
 }

@@ -11,11 +11,14 @@ use crate::reason::Reason;
 /// wall clock was slewed meanwhile (at most 500 ppm: 1 ms in 2 s).
 const SEAM_NS: i64 = 1_000_000;
 
+/// Lost of a thousand at each end: both ends are lost once in a thousand times.
+const LOST_AT_ONE_END_PERMILLE: i64 = 31;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Interval {
     from_ns: i64,
     to_ns: i64,
-    lost: bool,
+    lost_permille: i64,
 }
 
 /// What one node's agent can vouch for.
@@ -29,7 +32,11 @@ impl Coverage {
         let mut agents: BTreeMap<Name, Vec<Interval>> = BTreeMap::new();
         for h in heartbeats.filter(|h| h.is_agent) {
             let (from_ns, to_ns) = (h.covered_from_ns, h.covered_to_ns);
-            agents.entry(h.node).or_default().push(Interval { from_ns, to_ns, lost: h.lost });
+            agents.entry(h.node).or_default().push(Interval {
+                from_ns,
+                to_ns,
+                lost_permille: h.lost_permille,
+            });
         }
         for intervals in agents.values_mut() {
             intervals.sort_unstable();
@@ -42,9 +49,35 @@ impl Coverage {
     /// # Errors
     /// The reason why something may be missing.
     pub(crate) fn whole(&self, node: Option<Name>, from_ns: i64, to_ns: i64) -> Result<(), Reason> {
+        self.lost_at_most(0, node, from_ns, to_ns)
+    }
+
+    /// The same, where a loss that leaves a trace does no harm: an exchange vanishes whole only if
+    /// both of its ends were lost, which up to this share is rarer than one in a thousand.
+    ///
+    /// # Errors
+    /// As [`Self::whole`].
+    pub(crate) fn nearly_whole(
+        &self,
+        node: Option<Name>,
+        from_ns: i64,
+        to_ns: i64,
+    ) -> Result<(), Reason> {
+        self.lost_at_most(LOST_AT_ONE_END_PERMILLE, node, from_ns, to_ns)
+    }
+
+    fn lost_at_most(
+        &self,
+        permille: i64,
+        node: Option<Name>,
+        from_ns: i64,
+        to_ns: i64,
+    ) -> Result<(), Reason> {
         let intervals = node.and_then(|node| self.agents.get(&node));
         let Some(intervals) = intervals else { return Err(Reason::MissingNoCoverage) };
-        let lost = intervals.iter().any(|i| i.lost && i.from_ns <= to_ns && from_ns <= i.to_ns);
+        let lost = intervals
+            .iter()
+            .any(|i| i.lost_permille > permille && i.from_ns <= to_ns && from_ns <= i.to_ns);
         let mut covered_to = from_ns;
         for i in intervals {
             if i.to_ns < covered_to {
@@ -80,7 +113,7 @@ mod tests {
             clock_epoch_ns: 0,
             clock_boot_ns: 0,
             clock_wall_ns: 0,
-            lost: lost > 0,
+            lost_permille: lost,
             is_agent: true,
             node,
         };
@@ -128,6 +161,26 @@ mod tests {
         // Told in a row of its own, inside an interval that another row vouches for.
         check(&[(0, 100, 0), (10, 20, 3)], 5, 25, Err(Reason::MissingLostEvents));
         check(&[(0, 100, 0), (10, 20, 3)], 25, 30, Ok(()));
+    }
+
+    #[test]
+    fn little_loss_doubts_who_else_was_there_and_not_that_a_trace_is_left() {
+        let node = Names::default().name("n");
+        for (lost_permille, expected) in [(31, Ok(())), (32, Err(Reason::MissingLostEvents))] {
+            let heartbeat = Heartbeat {
+                covered_from_ns: 0,
+                covered_to_ns: 10,
+                event_ns: 10,
+                clock_boot_ns: 0,
+                clock_wall_ns: 0,
+                lost_permille,
+                is_agent: true,
+                node,
+            };
+            let coverage = Coverage::new(std::iter::once(&heartbeat));
+            assert_eq!(coverage.nearly_whole(Some(node), 2, 5), expected);
+            assert_eq!(coverage.whole(Some(node), 2, 5), Err(Reason::MissingLostEvents));
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ use std::ops::Range;
 
 use arrow::array::RecordBatch;
 
-pub use columns::{ColumnError, Columns, Observations, names_of_columns};
+pub use columns::{ColumnError, Columns, Observations, names_of_columns, repeated_columns};
 pub use reason::Reason;
 pub use run::Run;
 
@@ -143,12 +143,9 @@ pub struct WindowBatches {
     /// Start of the window, seconds since the Unix epoch.
     pub win: i64,
     pub hops: RecordBatch,
-    pub ambiguous: Vec<tables::Ambiguous>,
     pub paths: RecordBatch,
-    pub quality: Vec<tables::DataQuality>,
-    pub clock_offsets: Vec<tables::ClockOffset>,
-    pub edges: Vec<tables::EdgeMinute>,
-    pub calibrations: Vec<tables::Calibration>,
+    /// The other tables' rows; no hops and no paths.
+    pub rest: WindowRows,
 }
 
 /// Computes the windows that lie in `windows` (nanoseconds, start of the first to end of the last).

@@ -17,7 +17,6 @@ use crate::path::{Paths, Planted};
 use crate::reason::Reason;
 use crate::relay::Relays;
 use crate::rows::row::{Found, Party};
-use crate::rows::sums::Sums;
 use crate::rows::undecided::{
     contested, malformed, orphan_call, undecided, unlabelled, unseen_caller,
 };
@@ -101,17 +100,7 @@ pub(crate) fn batches(scope: &Scope<'_>, paths: &Paths) -> WindowBatches {
     // Columns of this release fit its tables.
     let arrays::Batches { hops, paths } = arrays::batches(scope, &found)
         .unwrap_or_else(|e| panic!("rows do not fit their tables' columns: {e}"));
-    let Sums { quality, clock_offsets, edges, calibrations } = Sums::new(scope, &found);
-    WindowBatches {
-        win: scope.head().win,
-        hops,
-        paths,
-        ambiguous: found.ambiguous,
-        quality,
-        clock_offsets,
-        edges,
-        calibrations,
-    }
+    WindowBatches { win: scope.head().win, hops, paths, rest: structs::rest(scope, found) }
 }
 
 fn find(scope: &Scope<'_>, paths: &Paths) -> Found {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::columns::{EndCause, Ended, Ending, Exchange};
+use crate::columns::{EndCause, Ending, Exchange};
 use crate::comparison::Known;
 use crate::coverage::Coverage;
 use crate::link::claim::Claim;
@@ -153,7 +153,7 @@ impl<'a> Sight<'a> {
     /// The row with the last end of the same exchange, as far as it is in sight.
     pub(crate) fn last_word(&self, id: ExchangeId) -> ExchangeId {
         let exchange = self.exchange(id);
-        if exchange.ended == Ended::Known {
+        if !exchange.may_go_on() {
             return id;
         }
         let later = (id.window + 1..self.window + 2).rev().find_map(|window| {
@@ -170,7 +170,7 @@ impl<'a> Sight<'a> {
         (id.window.saturating_sub(REPEATS_WITHIN)..id.window).rev().find_map(|window| {
             let slab = self.slabs.slab(window).filter(|slab| slab.has_unended())?;
             let row = slab.same_exchange(self.exchange(id))?;
-            (slab.exchanges[row as usize].ended != Ended::Known).then_some(RowId { window, row })
+            slab.exchanges[row as usize].may_go_on().then_some(RowId { window, row })
         })
     }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use hashbrown::HashTable;
 
 use crate::address::{End, MIX};
-use crate::columns::{AccessLog, Attempt, Ended, Ending, Exchange, Kind, Malformed, Role, Span};
+use crate::columns::{AccessLog, Attempt, Ending, Exchange, Kind, Malformed, Role, Span};
 use crate::id::Id;
 
 /// A row of one slab: the slab's window, counted since the epoch, and the position in its column.
@@ -165,7 +165,7 @@ impl Slab {
 
     fn index(&mut self) {
         let exchanges = &self.exchanges;
-        self.has_unended = exchanges.iter().any(|e| e.ended != Ended::Known);
+        self.has_unended = exchanges.iter().any(Exchange::may_go_on);
         let of_role = |role| {
             let rows = (0..exchanges.len()).filter(|&r| exchanges[r].role == role).map(index);
             rows.collect::<Vec<u32>>()

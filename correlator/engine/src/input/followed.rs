@@ -226,7 +226,15 @@ impl<R: Observed> Followed<R> {
         Ok(rows)
     }
 
-    fn overlapping(&self, range: &Range<i64>, wanted: impl Fn(&FileRef) -> bool) -> Vec<FileRef> {
+    pub(super) fn table(&self) -> Option<Table> {
+        self.table.clone()
+    }
+
+    pub(super) fn overlapping(
+        &self,
+        range: &Range<i64>,
+        wanted: impl Fn(&FileRef) -> bool,
+    ) -> Vec<FileRef> {
         let overlaps = |file: &&FileRef| file.may_overlap("event_ns", range.start, range.end);
         self.files.values().filter(overlaps).filter(|file| wanted(file)).cloned().collect()
     }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::due::{Run, runs};
 use super::report::report;
-use crate::correlation::compute;
+use crate::correlation::upload;
 use crate::input::{Input, Look};
 use crate::late::Late;
 use crate::moment;
@@ -161,17 +161,18 @@ impl Live {
             left => left == Left::Unreadable,
         };
         let settings = &self.settings;
-        let computed = compute(&mut self.input, windows.clone(), stage, None, settings).await?;
         let entry = Entry {
-            inputs: computed.pins,
             windows: windows.start / SECOND..windows.end / SECOND,
             seen: self.seen(stage),
             ..Entry::default()
         };
         let mut step = Step::live(stage, last_index(windows.end, settings), entry);
         step.is_completion = is_redone;
-        let written = self.output.write(&step, &computed.rows).await?;
-        report(stage, &windows, &computed.rows, computed.read, &written);
+        let (input, output) = (&mut self.input, &self.output);
+        let uploaded = upload(input, output, windows.clone(), &step, None, settings).await?;
+        step.entry.inputs = uploaded.pins;
+        let written = self.output.commit(&step, uploaded.staged).await?;
+        report(stage, &windows, uploaded.counts, uploaded.read, &written);
         self.advance(stage, windows, &written).await
     }
 
@@ -185,9 +186,9 @@ impl Live {
             self.output.write(&step, &rows).await?
         } else {
             let pins = Some(&step.entry.inputs);
-            let computed =
-                compute(&mut self.input, windows.clone(), stage, pins, &self.settings).await?;
-            self.output.write(&step, &computed.rows).await?
+            let (input, output) = (&mut self.input, &self.output);
+            let uploaded = upload(input, output, windows, &step, pins, &self.settings).await?;
+            self.output.commit(&step, uploaded.staged).await?
         };
         tracing::debug!(commits = written.commits, "completed");
         self.catch_up(stage).await?;

@@ -3,29 +3,26 @@
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use join::{SECOND, Stage, WindowRows};
+use join::{SECOND, Stage};
 
 use crate::moment;
-use crate::output::Written;
+use crate::output::{Counts, Written};
 
 pub(super) fn report(
     stage: Stage,
     range: &Range<i64>,
-    rows: &[WindowRows],
+    counts: Counts,
     read: usize,
     written: &Written,
 ) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let lag_s = now.as_secs_f64() - range.end as f64 / SECOND as f64;
-    let paths: usize = rows.iter().map(|window| window.paths.len()).sum();
-    let hops: usize = rows.iter().map(|window| window.hops.len()).sum();
-    let ambiguous: usize = rows.iter().map(|window| window.ambiguous.len()).sum();
+    let Counts { windows, paths, hops, ambiguous } = counts;
     let line = format!(
-        "{} {} windows={} read={read} paths={paths} hops={hops} ambiguous={ambiguous} \
+        "{} {} windows={windows} read={read} paths={paths} hops={hops} ambiguous={ambiguous} \
          commits={} lag={lag_s:.1}s",
         stage.code(),
         moment::show(range.start),
-        rows.len(),
         written.commits,
     );
     // An idle cluster is not worth a line each window.

@@ -35,7 +35,7 @@ impl Live {
         } else {
             self.output.write(&step, &rows).await?
         };
-        report(Stage::Revised, &boundaries, &rows, read, &written);
+        report(Stage::Revised, &boundaries, crate::output::Counts::of(&rows), read, &written);
         if !written.is_overtaken {
             let look = self.input.look();
             self.computed.extend(windows.into_iter().map(|start| (start, look)));

@@ -25,6 +25,8 @@ pub(crate) enum Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ended {
     Known,
+    /// With its connection.
+    Closed,
     /// No byte for a while: it may go on, and be reported again.
     Quiet,
     /// It has not ended, and is reported again each active timeout.
@@ -100,6 +102,16 @@ impl Exchange {
         if self.has_response() { self.end_ns } else { i64::MAX }
     }
 
+    /// The same for a proxy, which drops a request with its client's connection.
+    pub(crate) fn upper_in_proxy_ns(&self) -> i64 {
+        if self.ended == Ended::Closed { self.end_ns } else { self.upper_ns() }
+    }
+
+    /// Whether it may be reported again, with a later end.
+    pub(crate) fn may_go_on(&self) -> bool {
+        matches!(self.ended, Ended::Quiet | Ended::Open)
+    }
+
     /// Whether two rows tell of the same turn of the same socket.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.seq_req == other.seq_req
@@ -134,6 +146,7 @@ pub(super) fn take(columns: &mut Columns, batch: &RecordBatch) -> Result<(), Col
     let ended = batch.texts("ended_by", Ended::Known, |t| match t {
         "quiet" => Ended::Quiet,
         "open" => Ended::Open,
+        "close" => Ended::Closed,
         _ => Ended::Known,
     })?;
     let protocol = batch.texts("protocol", Protocol::Unknown, |t| match t {

@@ -47,7 +47,8 @@ pub(crate) struct Heartbeat {
     pub(crate) clock_epoch_ns: i64,
     pub(crate) clock_boot_ns: i64,
     pub(crate) clock_wall_ns: i64,
-    pub(crate) lost: bool,
+    /// Rows that it lost, of a thousand that it saw; rounded up.
+    pub(crate) lost_permille: i64,
     pub(crate) is_agent: bool,
     pub(crate) node: Name,
 }
@@ -147,6 +148,7 @@ pub(super) fn take_heartbeats(
     let is_agent = batch.texts("source", false, |t| t == "agent")?;
     let (from, to) = (batch.longs("covered_from_ns")?, batch.longs("covered_to_ns")?);
     let (kernel, user) = (batch.longs("lost_kernel")?, batch.longs("lost_user")?);
+    let shipped = batch.longs("shipped")?;
     let (event_ns, epoch) = (batch.longs("event_ns")?, batch.longs("clock_epoch_ns")?);
     let (boot, wall) = (batch.longs("clock_boot_ns")?, batch.longs("clock_wall_ns")?);
     for row in 0..batch.batch.num_rows() {
@@ -157,7 +159,11 @@ pub(super) fn take_heartbeats(
             clock_epoch_ns: epoch.value(row),
             clock_boot_ns: boot.value(row),
             clock_wall_ns: wall.value(row),
-            lost: kernel.value(row) > 0 || user.value(row) > 0,
+            lost_permille: permille(
+                kernel.value(row).max(0),
+                user.value(row).max(0),
+                shipped.value(row),
+            ),
             is_agent: is_agent[row],
             node: node[row],
         });
@@ -175,4 +181,10 @@ impl Heartbeat {
     pub(super) fn rename(&mut self, names: &Translation) {
         names.apply(&mut self.node);
     }
+}
+
+fn permille(kernel: i64, user: i64, shipped: i64) -> i64 {
+    let lost = kernel.saturating_add(user);
+    let seen = lost.saturating_add(shipped.max(0)).max(1);
+    lost.saturating_mul(1_000).saturating_add(seen - 1) / seen
 }

@@ -17,6 +17,9 @@ use crate::slab::{ExchangeId, RowId};
 /// epoch is a sample, and a span may begin just before the call that returned the bytes does.
 const SAME_NODE_TOLERANCE_NS: i64 = 2_000_000;
 
+/// A span and its exchange overlap, but for this much.
+const OVERLAP_NS: i64 = 200_000;
+
 /// A span and its exchange end within this of each other, where both were seen to end.
 const ENDS_APART_NS: i64 = 2_000_000_000;
 
@@ -131,10 +134,12 @@ fn turn_of(view: &View<'_>, place: u32, span: &Span) -> Option<ExchangeId> {
         let begun = turns.partition_point(|t| start_ns(t) <= span.start_ns + tolerance_ns);
         let followed = turns.partition_point(|t| start_ns(t) < span.end_ns - tolerance_ns);
         let held = turns.get(followed.saturating_sub(1)..begun).unwrap_or_default();
-        // A span that began after the turn's end is of a turn that was not seen.
+        // A span that began after the turn's end, or ended before its begin, is of a turn that was
+        // not seen: the stamps of one node differ by less than turns do.
         let is_open = |t: &&ExchangeId| {
-            let upper_ns = view.slabs.exchange(**t).upper_ns();
-            span.start_ns <= upper_ns.saturating_add(tolerance_ns)
+            let turn = view.slabs.exchange(**t);
+            span.start_ns <= turn.upper_ns().saturating_add(tolerance_ns.min(OVERLAP_NS))
+                && turn.start_ns <= span.end_ns + OVERLAP_NS
         };
         let mut open = held.iter().filter(is_open).copied();
         (open.next(), 1 + open.count())

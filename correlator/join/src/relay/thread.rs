@@ -66,7 +66,7 @@ impl<'a> Threads<'a> {
         let open = servers(client.start_ns, client.start_ns);
         // A call that a request waits for begins in it and has its answer before the request does.
         let awaiting = servers(client.start_ns, answered_ns);
-        let same_thread: Vec<ExchangeId> = awaiting
+        let mut same_thread: Vec<ExchangeId> = awaiting
             .iter()
             .copied()
             .filter(|&s| {
@@ -79,6 +79,14 @@ impl<'a> Threads<'a> {
         // A process of one thread is known to serve one request at a time only as far as all of
         // its requests are known.
         let is_bound = is_bound && (doubt.is_none() || habits.is_some_and(|h| h.threads.len() > 1));
+        if is_bound {
+            // A thread that has begun another request has done with the one it never answered.
+            let started_ns = |s: ExchangeId| self.sight.exchange(s).start_ns;
+            let newest_ns = same_thread.iter().map(|&s| started_ns(s)).max();
+            same_thread.retain(|&s| {
+                self.sight.exchange(s).has_response() || Some(started_ns(s)) == newest_ns
+            });
+        }
         match (&open[..], &same_thread[..], doubt) {
             ([], _, None) => Cause::Root,
             ([], _, Some(why)) => Cause::Orphan(why),

@@ -12,16 +12,22 @@ use crate::rows::row::{Failure, Found, HopRow, PathRow, Word as _};
 use crate::rows::sums::Sums;
 
 pub(super) fn window(scope: &Scope<'_>, found: Found) -> WindowRows {
+    let hops = found.hops.iter().map(|row| hop(scope, row)).collect();
+    let paths = found.paths.iter().map(|row| path(scope, &found, row)).collect();
+    WindowRows { hops, paths, ..rest(scope, found) }
+}
+
+/// The rows of all tables but hop and path.
+pub(super) fn rest(scope: &Scope<'_>, found: Found) -> WindowRows {
     let Sums { quality, clock_offsets, edges, calibrations } = Sums::new(scope, &found);
     WindowRows {
         win: scope.head().win,
-        hops: found.hops.iter().map(|row| hop(scope, row)).collect(),
-        paths: found.paths.iter().map(|row| path(scope, &found, row)).collect(),
         ambiguous: found.ambiguous,
         quality,
         clock_offsets,
         edges,
         calibrations,
+        ..WindowRows::default()
     }
 }
 

@@ -314,7 +314,8 @@ impl Scene {
             let batches = run.batches(window.win * SECOND).unwrap();
             assert_eq!(plain(&batches.hops, &window.hops), tables::to_batch(&window.hops));
             assert_eq!(plain(&batches.paths, &window.paths), tables::to_batch(&window.paths));
-            assert_eq!(batches.ambiguous, window.ambiguous);
+            assert_eq!(batches.rest.ambiguous, window.ambiguous);
+            assert_eq!(batches.rest.edges, window.edges);
         }
     }
 }

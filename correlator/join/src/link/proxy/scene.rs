@@ -68,7 +68,7 @@ impl<'a> Scene<'a> {
             servers,
             clients,
             is_in_order: threads.len() == 1 && ways.len() == 1,
-            open: Intervals::new(requests.map(|e| (e.start_ns, e.upper_ns()))),
+            open: Intervals::new(requests.map(|e| (e.start_ns, e.upper_in_proxy_ns()))),
             fitting: Vec::new(),
             lines_of: vec![Vec::new(); servers.len()],
             of_unseen: BTreeMap::new(),

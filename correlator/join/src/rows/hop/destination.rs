@@ -90,7 +90,8 @@ impl Writer<'_> {
         let (from_ns, to_ns) = (exchange.start_ns, exchange.end_ns);
         let is_unread = from_ns < self.scope.sight.rows.start;
         let unread = is_unread.then_some(Reason::MissingBeyondGuard);
-        let lost = self.scope.whole(Some(exchange.node), from_ns, to_ns).err();
+        let coverage = self.scope.sight.coverage;
+        let lost = coverage.nearly_whole(Some(exchange.node), from_ns, to_ns).err();
         if let Some(why) = unread.or(lost) {
             let name = hop.destination.pod.map_or("the server", |pod| self.scope.text(pod));
             findings.miss(format!("calls of {name}"), why);
