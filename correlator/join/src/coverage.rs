@@ -171,6 +171,7 @@ mod tests {
                 covered_from_ns: 0,
                 covered_to_ns: 10,
                 event_ns: 10,
+                clock_epoch_ns: 0,
                 clock_boot_ns: 0,
                 clock_wall_ns: 0,
                 lost_permille,
