@@ -11,6 +11,10 @@ AT_SERVER = "(segment LIKE 'caller of %' OR segment LIKE 'log line of %')"
 """Rows of these segments are about a server's exchange; all others about a client's."""
 
 
+WHOLE = 0.999
+"""Candidates that weigh less together were cut: the row says itself that the truth may be another.
+A bar counts such a set like any other."""
+
 NEAREST_END = "min_by(l.id, abs(u.end_ns - l.end_ns))"
 """Of exchanges that began in the same nanosecond, the one that ended as told."""
 
@@ -71,14 +75,16 @@ def counts(connection: duckdb.DuckDBPyConnection) -> dict:
     candidates, so its hits are counted apart."""
     sets = one(
         connection,
-        """SELECT count(*) FILTER (claims) AS sets,
+        f"""SELECT count(*) FILTER (claims) AS sets,
             count(*) FILTER (claims AND hit) AS hits,
             avg(size) FILTER (claims) AS mean_size,
+            count(*) FILTER (claims AND weight < {WHOLE}) AS cut,
+            count(*) FILTER (claims AND weight < {WHOLE} AND hit) AS cut_hits,
             count(*) FILTER (NOT claims) AS doubted,
             count(*) FILTER (NOT claims AND hit) AS doubted_hits
         FROM (
             SELECT row, reason LIKE 'AMBIG_%' AS claims, bool_or(is_true) AS hit,
-                count(*) AS size
+                count(*) AS size, sum(p) AS weight
             FROM candidate GROUP BY row, reason
         )""",
     )
@@ -98,6 +104,8 @@ def counts(connection: duckdb.DuckDBPyConnection) -> dict:
             "hits": sets["hits"],
             "hit_rate": ratio(sets["hits"], sets["sets"]),
             "mean_size": ratio(sets["mean_size"], 1),
+            "cut": sets["cut"],
+            "cut_hits": sets["cut_hits"],
             "doubted": sets["doubted"],
             "doubted_hit_rate": ratio(sets["doubted_hits"], sets["doubted"]),
             "unnecessary": ratio(needless["decidable"], needless["legs"]),

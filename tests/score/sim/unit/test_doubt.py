@@ -37,6 +37,10 @@ class Doubt(unittest.TestCase):
         run.ambiguous.append(undecided(run, 1, [candidate(peer(right), 1.0)]))
         found = scored(run)["ambiguity"]
         self.assertEqual((found["sets"], found["hit_rate"], found["mean_size"]), (2, 0.5, 1.5))
+        self.assertEqual((found["cut"], found["cut_hits"]), (0, 0))
+        run.ambiguous[0]["candidates"] = both[:1]
+        found = scored(run)["ambiguity"]
+        self.assertEqual((found["sets"], found["cut"], found["cut_hits"]), (2, 1, 1))
         self.assertEqual(found["unidentified"], 0)
 
     def test_row_in_each_path_that_may_own_a_call_counts_once(self):
