@@ -79,15 +79,20 @@ fn steps(component: &Component) -> Option<Vec<Step>> {
     for (at, client) in component.clients.iter().enumerate() {
         let mut bits = Vec::with_capacity(client.options.len());
         for &(server, _) in &client.options {
-            if !bit_of.contains_key(&server) {
-                let free = (!open).trailing_zeros();
-                if free >= OPEN_MAX {
-                    return None;
+            let bit = match bit_of.get(&server) {
+                Some(&bit) => bit,
+                None => {
+                    let free = (!open).trailing_zeros();
+                    if free >= OPEN_MAX {
+                        return None;
+                    }
+                    let bit = 1u128 << free;
+                    bit_of.insert(server, bit);
+                    open |= bit;
+                    bit
                 }
-                bit_of.insert(server, 1u128 << free);
-                open |= 1 << free;
-            }
-            bits.push(bit_of[&server]);
+            };
+            bits.push(bit);
         }
         for (&(server, _), bit) in client.options.iter().zip(&bits) {
             if last_client[&server] == at {

@@ -33,7 +33,8 @@ fn quality(trials: &[(f64, bool)], p: impl Fn(f64) -> f64) -> Quality {
 
 #[test]
 fn calibrated_scores_of_bad_methods_are_right_as_often_as_they_say() {
-    let methods: [(&str, fn(f64) -> f64); 3] = [
+    type Worth = fn(f64) -> f64;
+    let methods: [(&str, Worth); 3] = [
         ("overconfident", |raw| 0.2 + 0.7 * raw * raw),
         ("underconfident", |raw| 1.0 - 0.4 * (1.0 - raw).powi(2)),
         ("steps", |raw| if raw > 0.9 { 0.8 } else { 0.3 }),
