@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use tables::Row;
 
 pub(crate) use access_log::{AccessLog, Attempt};
-pub(crate) use exchange::{Exchange, Role};
+pub(crate) use exchange::{Exchange, Protocol, Role};
 pub use read::ColumnError;
 pub(crate) use rest::{Binding, EndCause, Ending, Heartbeat};
 pub(crate) use span::{Kind, Span};

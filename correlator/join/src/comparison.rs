@@ -81,9 +81,10 @@ struct Solved {
 }
 
 /// Both ends of one exact stream.
-struct Pair<'a> {
-    client: &'a Exchange,
-    server: &'a Exchange,
+#[derive(Clone, Copy)]
+pub(crate) struct Pair<'a> {
+    pub(crate) client: &'a Exchange,
+    pub(crate) server: &'a Exchange,
     client_answered_ns: i64,
     server_answered_ns: i64,
 }
@@ -106,24 +107,32 @@ impl<'a> Known<'a> {
         if from.node == to.node {
             return allowed;
         }
+        if let Some(offset) = self.proven(from, to) {
+            let bound_ns = offset.bound_ns.saturating_add(STAMP_NS);
+            return Apart::Proven(Offset { bound_ns, ..offset });
+        }
         let solved = self.solved();
         let (Some(&a), Some(&b)) = (solved.index.get(&from.node), solved.index.get(&to.node))
         else {
             return allowed;
         };
-        let clocks = (solved.epochs.at(a, from.ns), solved.epochs.at(b, to.ns));
-        let (Some(from_clock), Some(to_clock)) = clocks else {
-            let is_set = solved.epochs.is_set(a) || solved.epochs.is_set(b);
-            return if is_set { Apart::Unknown } else { allowed };
+        let is_contradicted = match (solved.epochs.at(a, from.ns), solved.epochs.at(b, to.ns)) {
+            (Some(from), Some(to)) => solved.offsets.is_contradicted(from, to),
+            _ => false,
         };
-        if let Some(offset) = solved.offsets.offset(from_clock, to_clock, from.ns) {
-            let bound_ns = offset.bound_ns.saturating_add(STAMP_NS);
-            return Apart::Proven(Offset { bound_ns, ..offset });
+        let is_set = solved.epochs.is_set(a) || solved.epochs.is_set(b);
+        if is_contradicted || is_set { Apart::Unknown } else { allowed }
+    }
+
+    /// The same as messages prove it; none where they do not.
+    pub(crate) fn proven(&self, from: Stamp, to: Stamp) -> Option<Offset> {
+        if from.node == to.node {
+            return Some(Offset::default());
         }
-        let is_doubtful = solved.offsets.is_contradicted(from_clock, to_clock)
-            || solved.epochs.is_set(a)
-            || solved.epochs.is_set(b);
-        if is_doubtful { Apart::Unknown } else { allowed }
+        let solved = self.solved();
+        let a = solved.epochs.at(*solved.index.get(&from.node)?, from.ns)?;
+        let b = solved.epochs.at(*solved.index.get(&to.node)?, to.ns)?;
+        solved.offsets.offset(a, b, from.ns)
     }
 
     /// What is known of each pair of nodes, as rows of the window.
@@ -176,7 +185,11 @@ impl<'a> Known<'a> {
 
 /// Counts the messages of the pairs that ended in one window.
 fn measure(slab: &Slab, index: &BTreeMap<Name, u32>, epochs: &Epochs, buckets: &mut Buckets) {
-    for pair in pairs(slab) {
+    let sparse = (slab.exchanges.len() / 2 / PAIRS_MAX).next_power_of_two() as u64;
+    let is_looked_at =
+        |client: &Exchange| ((client.seq_req as u64).wrapping_mul(MIX) >> 32) % sparse == 0;
+    let between_nodes = |pair: &Pair<'_>| pair.client.node != pair.server.node;
+    for pair in pairs(slab, is_looked_at).filter(between_nodes) {
         let (Some(&c), Some(&s)) = (index.get(&pair.client.node), index.get(&pair.server.node))
         else {
             continue;
@@ -193,16 +206,17 @@ fn measure(slab: &Slab, index: &BTreeMap<Name, u32>, epochs: &Epochs, buckets: &
     }
 }
 
-/// Streams between two nodes of which both ends ended in one window, and nothing else there has
-/// their sequence numbers.
-fn pairs(slab: &Slab) -> impl Iterator<Item = Pair<'_>> {
-    let sparse = (slab.exchanges.len() / 2 / PAIRS_MAX).next_power_of_two() as u64;
-    let is_looked_at = move |client: &&Exchange| {
-        let is_one = client.role == Role::Client && client.seq_req >= 0;
-        is_one && ((client.seq_req as u64).wrapping_mul(MIX) >> 32) % sparse == 0
-    };
+/// Streams of which both ends ended in one window, and nothing else there has their sequence
+/// numbers.
+pub(crate) fn pairs<'a>(
+    slab: &'a Slab,
+    is_looked_at: impl Fn(&Exchange) -> bool,
+) -> impl Iterator<Item = Pair<'a>> {
     let mut rows = Vec::new();
-    slab.exchanges.iter().filter(is_looked_at).filter_map(move |client| {
+    let clients = slab.exchanges.iter().filter(move |client| {
+        client.role == Role::Client && client.seq_req >= 0 && is_looked_at(client)
+    });
+    clients.filter_map(move |client| {
         let client_answered_ns = client.first_response_ns()?;
         client.seq_resp()?;
         let mut only = |role| {
@@ -220,7 +234,6 @@ fn pairs(slab: &Slab) -> impl Iterator<Item = Pair<'_>> {
         let server = only(Role::Server)?;
         only(Role::Client)?;
         let server_answered_ns = server.first_response_ns()?;
-        let is_between_nodes = client.node != server.node;
-        is_between_nodes.then_some(Pair { client, server, client_answered_ns, server_answered_ns })
+        Some(Pair { client, server, client_answered_ns, server_answered_ns })
     })
 }

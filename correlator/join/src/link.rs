@@ -7,6 +7,7 @@ pub(crate) mod claim;
 pub(crate) mod ids;
 pub(crate) mod nat;
 pub(crate) mod proxy;
+pub(crate) mod statistical;
 pub(crate) mod tuple;
 
 use crate::Settings;
@@ -17,7 +18,7 @@ use crate::link::nat::Translations;
 use crate::ownership::{Owner, Ownership};
 use crate::reason::Reason;
 use crate::skew::Offset;
-use crate::slab::ExchangeId;
+use crate::slab::{ExchangeId, RowId};
 use crate::slabs::Slabs;
 
 /// What the links of one window may look at.
@@ -52,6 +53,7 @@ impl View<'_> {
 pub(crate) struct Evidence {
     pub(crate) pairs: tuple::Pairs,
     pub(crate) spans: ids::SpanLinks,
+    pub(crate) likely: statistical::Likely,
     pub(crate) unseen: Vec<Unseen>,
 }
 
@@ -68,17 +70,21 @@ impl Evidence {
     pub(crate) fn new(view: &View<'_>) -> Self {
         let count = view.visible(view.window);
         let pairs = tuple::Pairs::new(view, count);
-        let unseen = unseen(view, &pairs);
-        Self { pairs, spans: ids::SpanLinks::new(view, count), unseen }
+        let likely = statistical::Likely::new(view, &pairs, count);
+        let unseen = unseen(view, &pairs, &likely);
+        Self { pairs, likely, spans: ids::SpanLinks::new(view, count), unseen }
     }
 }
 
-fn unseen(view: &View<'_>, pairs: &tuple::Pairs) -> Vec<Unseen> {
+fn unseen(view: &View<'_>, pairs: &tuple::Pairs, likely: &statistical::Likely) -> Vec<Unseen> {
     let Some(slab) = view.slabs.slab(view.window) else { return Vec::new() };
     let ends = slab.exchanges.iter().zip(&pairs.server_of);
-    let alone = ends.filter(|(e, server)| e.role == Role::Client && server.is_none());
+    let ends = ends.zip((0..).map(|row| RowId { window: view.window, row }));
+    let alone = ends.filter(|((e, server), id)| {
+        e.role == Role::Client && server.is_none() && likely.server_of(*id).is_none()
+    });
     alone
-        .filter_map(|(client, _)| {
+        .filter_map(|((client, _), _)| {
             let translated = view.nat.of_client(client).ok();
             let end = translated.map_or(client.remote(), |b| view.nat.get(b).reply.source);
             let Owner::Pod(pod) = view.owners.owner(end, client.start_ns) else { return None };

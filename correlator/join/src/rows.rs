@@ -18,7 +18,7 @@ use crate::reason::Reason;
 use crate::relay::Relays;
 use crate::rows::row::{Found, Party};
 use crate::rows::undecided::{
-    contested, malformed, orphan_call, undecided, unlabelled, unseen_caller,
+    contested, malformed, open_by_time, orphan_call, undecided, unlabelled, unseen_caller,
 };
 use crate::sight::Sight;
 use crate::slab::ExchangeId;
@@ -116,7 +116,8 @@ fn find(scope: &Scope<'_>, paths: &Paths) -> Found {
             found.ambiguous.push(orphan);
             continue;
         }
-        let contested = contested(scope, tree, ids[index]);
+        let mut contested = contested(scope, tree, ids[index]);
+        contested.extend(open_by_time(scope, tree, ids[index]));
         let undecided = contested.len() + undecided_in[index];
         path::push(scope, &mut found, tree, ids[index], undecided);
         found.ambiguous.extend(contested);

@@ -12,6 +12,7 @@ use crate::comparison::Known;
 use crate::coverage::Coverage;
 use crate::link::claim::Claim;
 use crate::link::nat::Translations;
+use crate::link::statistical::Undecided;
 use crate::link::{Evidence, Unseen, View};
 use crate::ownership::Ownership;
 use crate::row_map::RowMap;
@@ -89,8 +90,9 @@ impl<'a> Sight<'a> {
 
     /// The server's end of a call.
     pub(crate) fn server_of(&self, client: ExchangeId) -> Option<ExchangeId> {
-        let pairs = &self.evidence(client.window)?.pairs;
-        let server = pairs.server_of.get(client.row as usize).copied().flatten()?;
+        let evidence = self.evidence(client.window)?;
+        let exact = evidence.pairs.server_of.get(client.row as usize).copied().flatten();
+        let server = exact.or_else(|| evidence.likely.server_of(client))?;
         // A client of another window may claim the same server.
         let is_its_own = self.client_of(server) == Claim::One(client);
         is_its_own.then(|| self.last_word(server))
@@ -111,9 +113,11 @@ impl<'a> Sight<'a> {
         self.nat.clocks
     }
 
-    /// Servers that a contested call fits.
+    /// Servers that a contested or undecided call fits.
     pub(crate) fn contested_servers(&self) -> impl Iterator<Item = ExchangeId> + use<'a> {
-        self.all_evidence().flat_map(|e| e.pairs.contested.values().flatten().copied())
+        self.all_evidence().flat_map(|e| {
+            e.pairs.contested.values().flatten().copied().chain(e.likely.candidates())
+        })
     }
 
     /// Requests of which only the client's end was seen.
@@ -128,7 +132,36 @@ impl<'a> Sight<'a> {
 
     /// The client's end of a request that a server received.
     pub(crate) fn client_of(&self, server: ExchangeId) -> Claim {
-        self.claims(server, |evidence, server| evidence.pairs.claims.of(server))
+        match self.claims(server, |evidence, server| evidence.pairs.claims.of(server)) {
+            Claim::Nobody if self.may_be_likely(server) => {
+                self.claims(server, |evidence, server| evidence.likely.claim_of(server))
+            }
+            exact => exact,
+        }
+    }
+
+    /// Whether times decided anything near a request.
+    fn may_be_likely(&self, server: ExchangeId) -> bool {
+        let mut near = server.window.saturating_sub(1)..server.window + 2;
+        near.any(|window| self.evidence(window).is_some_and(|e| !e.likely.is_empty()))
+    }
+
+    /// How probable the server of a call is, where times alone found it.
+    pub(crate) fn probability(&self, client: ExchangeId) -> Option<f64> {
+        self.evidence(client.window)?.likely.probability(client)
+    }
+
+    /// What times leave open of a call's server.
+    pub(crate) fn undecided(&self, client: ExchangeId) -> Option<&'a Undecided> {
+        self.evidence(client.window)?.likely.undecided(client)
+    }
+
+    /// What times were worth in the window.
+    pub(crate) fn calibration(
+        &self,
+        template: &tables::Calibration,
+    ) -> Option<tables::Calibration> {
+        self.evidence(self.window)?.likely.calibration(template)
     }
 
     /// The span that tells of a request that a server received.

@@ -144,9 +144,15 @@ impl<'a> Writer<'a> {
         let route = match (leg.client, leg.server) {
             (Some(c), Some(s)) => {
                 let (client, server) = (self.exchange(c), self.exchange(s));
-                hop.evidence.insert(Evidence::TcpSeq);
-                hop.reasons.insert(Reason::OkTupleSeq);
-                hop.confidence = hop.confidence.min(confidence::of(Reason::OkTupleSeq));
+                let probable = self.scope.sight.probability(c);
+                let (evidence, by) = match probable {
+                    Some(_) => (Evidence::Statistical, Reason::OkStatistical),
+                    None => (Evidence::TcpSeq, Reason::OkTupleSeq),
+                };
+                hop.evidence.insert(evidence);
+                hop.reasons.insert(by);
+                let confidence = probable.unwrap_or_else(|| confidence::of(by));
+                hop.confidence = hop.confidence.min(confidence);
                 let binding = nat.between(client, server);
                 Route {
                     original: Some(Tuple { source: client.local(), destination: client.remote() }),

@@ -50,5 +50,7 @@ fn calibrations(scope: &Scope<'_>) -> Vec<Calibration> {
         finality: head.finality.into(),
         ..Calibration::default()
     };
-    scope.relays.statistics.calibration(&row).into_iter().collect()
+    let hop = scope.sight.calibration(&row);
+    let relay = scope.relays.statistics.calibration(&row);
+    hop.into_iter().chain(relay).collect()
 }

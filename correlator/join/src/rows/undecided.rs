@@ -120,6 +120,34 @@ pub(super) fn contested(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> Ve
         .collect()
 }
 
+/// Calls of a path whose server times alone would have to tell.
+pub(super) fn open_by_time(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> Vec<Ambiguous> {
+    let calls = tree.legs.iter().filter(|leg| leg.server.is_none()).filter_map(|leg| leg.client);
+    let open = calls.filter_map(|call| Some((call, scope.sight.undecided(call)?)));
+    open.map(|(call, undecided)| Ambiguous {
+        path_id: Some(hex(path_id)),
+        segment: format!("server of {}", scope.sight.exchange(call).remote()),
+        reason: undecided.why.code().into(),
+        candidates: undecided
+            .candidates
+            .iter()
+            .map(|&(server, p)| Candidate {
+                path_id: None,
+                what: format!(
+                    "{} ({})",
+                    place_name(scope, server),
+                    scope.sight.exchange(server).local()
+                ),
+                p,
+                evidence: vec!["statistical".into()],
+            })
+            .collect(),
+        decided_by: "TCP sequence numbers at both ends".into(),
+        ..blank(scope, call)
+    })
+    .collect()
+}
+
 /// A request of a proxy that more than one log line fits: its hops are known, its id is not.
 pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> Option<Ambiguous> {
     let Root::Arrival(server) = tree.root else { return None };

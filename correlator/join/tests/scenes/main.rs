@@ -8,3 +8,4 @@ mod losses;
 mod scene;
 mod statistics;
 mod sums;
+mod times;

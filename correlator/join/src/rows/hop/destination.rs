@@ -127,6 +127,9 @@ impl Writer<'_> {
                 hop.evidence.insert(Evidence::DestinationByIp);
                 let why = self.scope.whole(pod.node, hop.start_ns - SECOND, hop.end_ns).err();
                 let answered = leg.client.is_some_and(|c| self.exchange(c).has_response());
+                let is_undecided =
+                    leg.client.is_some_and(|c| self.scope.sight.undecided(c).is_some());
+                let answered = answered && !is_undecided;
                 let why = why.or(answered.then_some(Reason::MissingLate));
                 if let Some(why) = why {
                     hop.reasons.insert(why);
