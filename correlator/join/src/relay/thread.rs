@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::address::End;
 use crate::interval::Intervals;
 use crate::link::Parent;
 use crate::reason::Reason;
@@ -18,6 +19,8 @@ pub(super) struct Threads<'a> {
     scene: &'a Scene,
     /// Its requests, by index into `scene.servers`.
     open: Intervals,
+    /// What it also calls while it serves no request: on a timer, say.
+    called_unasked: BTreeSet<End>,
     habits: BTreeMap<u32, Habits>,
 }
 
@@ -43,7 +46,10 @@ impl<'a> Threads<'a> {
     pub(super) fn new(sight: &'a Sight<'a>, scene: &'a Scene) -> Self {
         let exchanges = scene.servers.iter().map(|&s| sight.exchange(s));
         let open = Intervals::new(exchanges.map(|e| (e.start_ns, e.upper_ns())));
-        Self { sight, scene, open, habits: habits(sight, scene.place) }
+        let calls = scene.clients.iter().map(|&c| sight.exchange(c));
+        let unasked = calls.filter(|c| open.around(c.start_ns, c.start_ns).is_empty());
+        let called_unasked = unasked.map(|c| c.remote()).collect();
+        Self { sight, scene, open, called_unasked, habits: habits(sight, scene.place) }
     }
 
     /// Requests that were being served.
@@ -95,8 +101,9 @@ impl<'a> Threads<'a> {
                 Cause::Parent(Parent { server: *server, by: Reason::OkThread })
             }
             // Too few requests to know the process by, but also no other request to confuse: not
-            // even one that ended since, and may have left the call behind.
-            ([server], [_], None) => {
+            // even one that ended since, and may have left the call behind; and no call that the
+            // process makes of its own accord.
+            ([server], [_], None) if !self.called_unasked.contains(&client.remote()) => {
                 Cause::Parent(Parent { server: *server, by: Reason::OkContainment })
             }
             _ => Cause::Undecided {

@@ -306,3 +306,52 @@ fn call_while_the_agent_was_away_for_a_part_of_it_is_not_the_requests_that_is_le
     assert_no_hop_to(&scene, "cart-0");
     assert_eq!(scene.rows().ambiguous[0].reason, "MISSING_NO_COVERAGE");
 }
+
+#[test]
+fn call_that_a_pod_also_makes_unasked_is_not_the_only_open_requests() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 400, 5);
+    scene.call(&cart_call(150, 170, 5));
+    assert_eq!(scene.rows().paths[0].hop_count, 3);
+    // The same address is called on a timer, while nobody asks.
+    scene.call(&cart_call(600, 620, 5));
+    let rows = scene.rows();
+    let asked = rows.paths.iter().find(|p| p.start_ns < ns(200)).unwrap();
+    assert_eq!(asked.hop_count, 2, "{}", line(&rows));
+    assert!(!rows.ambiguous.is_empty());
+}
+
+#[test]
+fn span_that_ended_before_a_turn_began_is_not_that_turns() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 180, 5);
+    // Of a turn on the same connection that was lost, a millisecond before this one.
+    let span = scene.server_span("lost", None, &FRONTEND_0, (INGRESS.ip, 50_000), 100, 101);
+    span.status_code = Some(500);
+    let path = scene.rows().paths.remove(0);
+    assert_eq!(path.trace_id, None);
+}
+
+#[test]
+fn request_that_a_thread_never_answered_ends_with_the_next_one_there() {
+    let mut scene = Scene::new();
+    for n in 0..12 {
+        let start = 1_000 + 100 * i64::from(n);
+        request_from_outside(&mut scene, n, start, start + 80, 5 + i64::from(n % 2));
+        scene.call(&cart_call(start + 20, start + 40, 5 + i64::from(n % 2)));
+    }
+    let whole = |scene: &Scene| {
+        let rows = scene.rows();
+        rows.paths.iter().filter(|p| p.hop_count == 3).count()
+    };
+    assert_eq!(whole(&scene), 12);
+    // Dropped without an answer, before the others came.
+    request_from_outside(&mut scene, 20, 900, 990, 5);
+    for exchange in scene.seen.exchanges.iter_mut().rev().take(2) {
+        exchange.first_response_ns = None;
+        exchange.tcp_seq_resp = None;
+        exchange.response_thread = None;
+        exchange.ended_by = "close".into();
+    }
+    assert_eq!(whole(&scene), 12, "{}", line(&scene.rows()));
+}
