@@ -4,9 +4,9 @@
 //! before, and on the clock samples around them, so that it is a function of that window in a run
 //! of any length. Pairs are settled by both sequence numbers alone: no clock helps to know them.
 
-use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::address::MIX;
 use crate::columns::{Exchange, Heartbeat, Role};
@@ -23,9 +23,16 @@ const PAIRS_MAX: usize = 1 << 17;
 /// A batch takes its boot clock to wall time by a sample of its own, and a clock may be slewed.
 const STAMP_NS: i64 = 1_000_000;
 
-/// Clocks take memory by pairs of nodes: 64 MiB at this size. Nodes beyond are compared as where
+/// Clocks take memory by pairs of nodes: 128 MiB at this size. Nodes beyond are compared as where
 /// nothing is known.
-const NODES_MAX: usize = 4_096;
+const NODES_MAX: usize = 2_048;
+
+/// Where no clock was set, one offset stands for a whole range: what holds at moments this far apart.
+/// Nearly every comparison is of such clocks, and most are not close.
+const STRIDE_NS: i64 = 5 * SECOND;
+
+/// No node has this index.
+const NO_NODE: u32 = u32::MAX;
 
 /// A moment that a node's clock showed.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +67,7 @@ impl Apart {
 #[derive(Debug)]
 pub(crate) struct Clocks {
     window: u32,
-    solved: OnceCell<Solved>,
+    solved: OnceLock<Solved>,
 }
 
 /// Clocks of a window and what they are known from.
@@ -75,9 +82,12 @@ pub(crate) struct Known<'a> {
 struct Solved {
     /// Sorted by their names, which makes their places the indexes of the solution.
     nodes: Vec<Name>,
-    index: BTreeMap<Name, u32>,
+    /// By name.
+    index: Vec<u32>,
     epochs: Epochs,
     offsets: Offsets,
+    /// Of clocks that were not set, over the whole range, at `from * nodes + to`.
+    whole: Vec<OnceLock<Option<Offset>>>,
 }
 
 /// Both ends of one exact stream.
@@ -96,7 +106,7 @@ fn sampled(window: &Range<i64>, settings: &Settings) -> Range<i64> {
 
 impl Clocks {
     pub(crate) fn new(window: u32) -> Self {
-        Self { window, solved: OnceCell::new() }
+        Self { window, solved: OnceLock::new() }
     }
 }
 
@@ -107,13 +117,12 @@ impl<'a> Known<'a> {
         if from.node == to.node {
             return allowed;
         }
-        if let Some(offset) = self.proven(from, to) {
+        if let Some(offset) = self.whole(from, to).or_else(|| self.proven(from, to)) {
             let bound_ns = offset.bound_ns.saturating_add(STAMP_NS);
             return Apart::Proven(Offset { bound_ns, ..offset });
         }
         let solved = self.solved();
-        let (Some(&a), Some(&b)) = (solved.index.get(&from.node), solved.index.get(&to.node))
-        else {
+        let (Some(a), Some(b)) = (solved.index(from.node), solved.index(to.node)) else {
             return allowed;
         };
         let is_contradicted = match (solved.epochs.at(a, from.ns), solved.epochs.at(b, to.ns)) {
@@ -130,9 +139,28 @@ impl<'a> Known<'a> {
             return Some(Offset::default());
         }
         let solved = self.solved();
-        let a = solved.epochs.at(*solved.index.get(&from.node)?, from.ns)?;
-        let b = solved.epochs.at(*solved.index.get(&to.node)?, to.ns)?;
+        let a = solved.epochs.at(solved.index(from.node)?, from.ns)?;
+        let b = solved.epochs.at(solved.index(to.node)?, to.ns)?;
         solved.offsets.offset(a, b, from.ns)
+    }
+
+    /// The same over the whole range, with a bound that holds for all of it.
+    fn whole(&self, from: Stamp, to: Stamp) -> Option<Offset> {
+        let range = self.range();
+        let solved = self.solved();
+        let (a, b) = (solved.index(from.node)?, solved.index(to.node)?);
+        let is_inside = range.contains(&from.ns) && range.contains(&to.ns);
+        if !is_inside || solved.epochs.is_set(a) || solved.epochs.is_set(b) {
+            return None;
+        }
+        let place = a as usize * solved.nodes.len() + b as usize;
+        *solved.whole.get(place)?.get_or_init(|| solved.over(a, b, &range))
+    }
+
+    /// Times of the pairs that are looked at.
+    fn range(&self) -> Range<i64> {
+        let window = self.window();
+        window.start - self.settings.window_ns..window.end
     }
 
     /// What is known of each pair of nodes, as rows of the window.
@@ -162,9 +190,10 @@ impl<'a> Known<'a> {
         let named: BTreeSet<(&str, Name)> =
             beats.iter().map(|h| (self.slabs.names.text(h.node), h.node)).collect();
         let nodes: Vec<Name> = named.into_iter().map(|(_, node)| node).take(NODES_MAX).collect();
-        let index: BTreeMap<Name, u32> = nodes.iter().copied().zip(0..).collect();
+        let mut index = vec![NO_NODE; nodes.iter().map(|n| n.index() + 1).max().unwrap_or(0)];
+        (0..).zip(&nodes).for_each(|(at, node)| index[node.index()] = at);
         let sample = |h: &&Heartbeat| {
-            let node = *index.get(&h.node)?;
+            let node = indexed(&index, h.node)?;
             Some(ClockSample { node, boot_ns: h.clock_boot_ns, wall_ns: h.clock_wall_ns })
         };
         let samples: Vec<ClockSample> = beats.iter().filter_map(sample).collect();
@@ -176,22 +205,49 @@ impl<'a> Known<'a> {
                 slab.into_iter().for_each(|slab| measure(slab, &index, &epochs, &mut buckets));
             }
         }
-        let seconds = (window.start - self.settings.window_ns).div_euclid(SECOND)
-            ..(window.end + SECOND - 1).div_euclid(SECOND);
+        let range = self.range();
+        let seconds = range.start.div_euclid(SECOND)..(range.end + SECOND - 1).div_euclid(SECOND);
         let offsets = Offsets::solve(&buckets, seconds);
-        Solved { nodes, index, epochs, offsets }
+        let whole = (0..nodes.len() * nodes.len()).map(|_| OnceLock::new()).collect();
+        Solved { nodes, index, epochs, offsets, whole }
     }
 }
 
+impl Solved {
+    fn index(&self, node: Name) -> Option<u32> {
+        indexed(&self.index, node)
+    }
+
+    /// What an offset is between all moments of a range.
+    fn over(&self, a: u32, b: u32, range: &Range<i64>) -> Option<Offset> {
+        let (mut lowest_ns, mut highest_ns) = (i64::MAX, i64::MIN);
+        let mut at_ns = range.start;
+        while at_ns <= range.end {
+            let (from, to) = (self.epochs.at(a, at_ns)?, self.epochs.at(b, at_ns)?);
+            let offset = self.offsets.offset(from, to, at_ns)?;
+            lowest_ns = lowest_ns.min(offset.offset_ns - offset.bound_ns);
+            highest_ns = highest_ns.max(offset.offset_ns + offset.bound_ns);
+            at_ns += STRIDE_NS;
+        }
+        let offset_ns = lowest_ns.midpoint(highest_ns);
+        Some(Offset { offset_ns, bound_ns: highest_ns - offset_ns })
+    }
+}
+
+fn indexed(index: &[u32], node: Name) -> Option<u32> {
+    index.get(node.index()).copied().filter(|&at| at != NO_NODE)
+}
+
 /// Counts the messages of the pairs that ended in one window.
-fn measure(slab: &Slab, index: &BTreeMap<Name, u32>, epochs: &Epochs, buckets: &mut Buckets) {
+fn measure(slab: &Slab, index: &[u32], epochs: &Epochs, buckets: &mut Buckets) {
     let sparse = (slab.exchanges.len() / 2 / PAIRS_MAX).next_power_of_two() as u64;
-    let is_looked_at =
-        |client: &Exchange| ((client.seq_req as u64).wrapping_mul(MIX) >> 32) % sparse == 0;
+    let is_looked_at = |client: &Exchange| {
+        ((client.seq_req as u64).wrapping_mul(MIX) >> 32).is_multiple_of(sparse)
+    };
     let between_nodes = |pair: &Pair<'_>| pair.client.node != pair.server.node;
     for pair in pairs(slab, is_looked_at).filter(between_nodes) {
-        let (Some(&c), Some(&s)) = (index.get(&pair.client.node), index.get(&pair.server.node))
-        else {
+        let (client, server) = (pair.client.node, pair.server.node);
+        let (Some(c), Some(s)) = (indexed(index, client), indexed(index, server)) else {
             continue;
         };
         let second = pair.client.end_ns.max(pair.server.end_ns).div_euclid(SECOND);

@@ -380,7 +380,7 @@ impl<'a> Links<'a> {
             let sparse = (slab.exchanges.len() / 2 / LINKS_MAX).next_power_of_two() as u64;
             let is_looked_at = |client: &Exchange| {
                 let caller = End { ip: client.local_ip, port: 0 };
-                (client.remote().hash() ^ caller.hash().rotate_left(17)) % sparse == 0
+                (client.remote().hash() ^ caller.hash().rotate_left(17)).is_multiple_of(sparse)
             };
             for pair in pairs(slab, is_looked_at) {
                 links.add(view, window, pair);
