@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use tables::Row;
 
 pub(crate) use access_log::{AccessLog, Attempt};
-pub(crate) use exchange::{Exchange, Protocol, Role};
+pub(crate) use exchange::{Ended, Exchange, Protocol, Role};
 pub use read::ColumnError;
 pub(crate) use rest::{Binding, EndCause, Ending, Heartbeat};
 pub(crate) use span::{Kind, Span};
@@ -32,13 +32,17 @@ pub struct Observations {
     pub access_logs: Vec<tables::AccessLog>,
     pub heartbeats: Vec<tables::Heartbeat>,
     pub cluster_objects: Vec<tables::ClusterObject>,
+    pub quarantine: Vec<tables::Quarantine>,
 }
 
-/// An exchange that contradicts itself.
+/// An exchange that contradicts itself, or input that a door of the collector could not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Malformed {
     pub(crate) event_ns: i64,
+    /// The observer, or the sender of the input.
     pub(crate) node: Name,
+    /// The door.
+    pub(crate) receiver: Option<Name>,
 }
 
 /// Raw rows in columns.
@@ -71,6 +75,7 @@ impl Columns {
             tables::NatBinding::TABLE => rest::take_bindings(self, batch),
             tables::Connection::TABLE => rest::take_endings(self, batch),
             tables::Heartbeat::TABLE => rest::take_heartbeats(self, batch),
+            tables::Quarantine::TABLE => rest::take_refused(self, batch),
             _ => Ok(()),
         }
     }
@@ -90,6 +95,7 @@ impl Columns {
         columns.take_rows(&rows.spans)?;
         columns.take_rows(&rows.access_logs)?;
         columns.take_rows(&rows.heartbeats)?;
+        columns.take_rows(&rows.quarantine)?;
         columns.take_objects(rows.cluster_objects.clone());
         Ok(columns)
     }
@@ -109,7 +115,10 @@ impl Columns {
         self.bindings.iter_mut().for_each(|row| row.rename(t));
         self.endings.iter_mut().for_each(|row| row.rename(t));
         self.heartbeats.iter_mut().for_each(|row| row.rename(t));
-        self.malformed.iter_mut().for_each(|row| t.apply(&mut row.node));
+        self.malformed.iter_mut().for_each(|row| {
+            t.apply(&mut row.node);
+            t.apply_to(&mut row.receiver);
+        });
     }
 }
 
@@ -204,6 +213,7 @@ pub fn names_of_columns(table: &str) -> &'static [&'static str] {
             "reply_destination_port",
             "first_seen_ns",
         ],
+        tables::Quarantine::TABLE => &["node", "event_ns", "receiver", "reason"],
         tables::Connection::TABLE => &["node", "event_ns", "socket_cookie", "end_cause"],
         tables::Heartbeat::TABLE => &[
             "source",

@@ -9,6 +9,7 @@ pub(crate) const COMPLETE_MIN: f64 = 0.97;
 pub(crate) fn of(reason: Reason) -> f64 {
     match reason {
         Reason::OkTupleSeq => 0.99999,
+        Reason::OkTupleOrdinal => 0.9995,
         Reason::OkExactId => 0.9999,
         Reason::OkNatChain | Reason::OkThread => 0.999,
         Reason::OkUpstreamUnique => 0.99,

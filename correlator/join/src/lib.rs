@@ -7,10 +7,11 @@
 //! guess: stages only add links, exact links are never overruled.
 //!
 //! The stages are the files of [`link`] and [`relay`], in this order: tuple with TCP sequence
-//! number, NAT chain, span ids, access log of a proxy, then inside one pod span parent, thread and
-//! containment.
+//! number, NAT chain, span ids, access log of a proxy, then inside one pod span parent, thread,
+//! containment and what times prove.
 
 mod address;
+mod clock;
 mod columns;
 mod comparison;
 mod confidence;

@@ -3,8 +3,10 @@
 //! What exact keys say is found once for each window, from it and the windows beside it. What
 //! depends on who else was there is decided for each window that asks (`relay.rs`).
 
+pub(crate) mod balancer;
 pub(crate) mod claim;
 pub(crate) mod ids;
+pub(crate) mod multiplex;
 pub(crate) mod nat;
 pub(crate) mod proxy;
 pub(crate) mod statistical;

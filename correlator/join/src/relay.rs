@@ -11,15 +11,15 @@ mod thread;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::interval::Intervals;
-use crate::link::Parent;
 use crate::link::proxy::{Lines, ProxyLinks};
+use crate::link::{Parent, balancer};
 use crate::reason::Reason;
 use crate::relay::place::Scene;
 use crate::relay::statistics::Statistics;
 use crate::relay::thread::Threads;
 use crate::row_map::RowMap;
 use crate::sight::Sight;
-use crate::slab::ExchangeId;
+use crate::slab::{ExchangeId, LogId};
 
 /// What is known of the cause of a client exchange.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +57,10 @@ pub(crate) struct Relays {
     pub(crate) others: BTreeMap<ExchangeId, Cause>,
     pub(crate) proxies: ProxyLinks,
     pub(crate) proxy_places: BTreeSet<u32>,
+    /// Arrivals with the line that a balancer outside the cluster wrote of each.
+    pub(crate) balancers: BTreeMap<ExchangeId, LogId>,
+    /// Places that send spans of less than half of their requests.
+    pub(crate) sampled: BTreeSet<u32>,
     pub(crate) statistics: Statistics,
 }
 
@@ -76,6 +80,8 @@ impl Relays {
         for scene in place::scenes(sight) {
             relays.decide_place(sight, &scene, &lines, unseen.of(scene.place));
         }
+        relays.balancers = balancer::lines_of_arrivals(sight);
+        relays.sampled = sight.sampled_places();
         statistics::decide(sight, &mut relays, &unseen);
         relays.made.sort_unstable();
         let mut first = 0;
@@ -108,6 +114,7 @@ impl Relays {
                 None if is_proxy => self.cause_in_proxy(context.doubt(call), call),
                 None => context.cause_by_thread(call),
             };
+            let cause = context.doubt_more_than_time(call, cause);
             match cause {
                 Cause::Parent(parent) => self.give(sight, call, parent),
                 cause => {
@@ -239,6 +246,54 @@ impl<'a> Context<'a> {
 
     fn threads(&mut self) -> &Threads<'a> {
         self.threads.get_or_insert_with(|| Threads::new(self.sight, self.scene))
+    }
+
+    /// What times decided is in doubt where the node's clock was set, and what they left undecided
+    /// may have a better reason.
+    fn doubt_more_than_time(&self, call: ExchangeId, cause: Cause) -> Cause {
+        let sight = self.sight;
+        let is_exact = matches!(&cause, Cause::Parent(p) if p.by == Reason::OkExactId);
+        if is_exact {
+            return cause;
+        }
+        if let Some(by_ns) = self.clock_was_set(call, &cause) {
+            let client = sight.exchange(call);
+            let (from_ns, to_ns) = (client.start_ns - by_ns, client.upper_ns().max(client.end_ns));
+            let may_be = |id: &ExchangeId| {
+                let server = sight.exchange(*id);
+                server.start_ns <= to_ns.saturating_add(by_ns) && from_ns <= server.upper_ns()
+            };
+            let candidates: Vec<ExchangeId> =
+                self.scene.servers.iter().copied().filter(may_be).collect();
+            return match candidates[..] {
+                [] => Cause::Orphan(Reason::FailClockStep),
+                _ => Cause::Undecided { candidates, why: Reason::AmbigSkewUnknown },
+            };
+        }
+        match cause {
+            Cause::Undecided { candidates, why: Reason::AmbigTimeOnly }
+                if sight
+                    .server_of(call)
+                    .is_some_and(|callee| by_span::has_twin_parents(sight, callee)) =>
+            {
+                Cause::Undecided { candidates, why: Reason::AmbigDupTraceId }
+            }
+            cause => cause,
+        }
+    }
+
+    /// By how much the clock was set while the call, or a request that may have caused it, went on.
+    fn clock_was_set(&self, call: ExchangeId, cause: &Cause) -> Option<i64> {
+        let sight = self.sight;
+        let client = sight.exchange(call);
+        let requests = match cause {
+            Cause::Parent(parent) => std::slice::from_ref(&parent.server),
+            Cause::Undecided { candidates, .. } => &candidates[..],
+            Cause::Root | Cause::Orphan(_) => &[],
+        };
+        let requests = requests.iter().map(|&id| sight.exchange(id));
+        let from_ns = requests.map(|r| r.start_ns).fold(client.start_ns, i64::min);
+        sight.steps.doubt(client.node, from_ns, client.end_ns)
     }
 
     /// Why more requests may have been served at the call's begin than were seen.

@@ -49,6 +49,11 @@ impl<'a> Scope<'a> {
         Some((self.sight.slabs.log(log), self.sight.slabs.attempts(log)))
     }
 
+    /// The line that a balancer outside the cluster wrote of an arrival.
+    fn balancer_line_of(&self, server: ExchangeId) -> Option<&'a AccessLog> {
+        self.relays.balancers.get(&server).map(|&log| self.sight.slabs.log(log))
+    }
+
     /// The span that tells of a request that a server received.
     fn span_of(&self, server: ExchangeId) -> Option<&'a Span> {
         self.sight.span_of(server).one().map(|span| self.sight.slabs.span(span))

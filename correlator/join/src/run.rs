@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::columns::Columns;
+use crate::clock::Steps;
+use crate::columns::{Columns, Heartbeat};
 use crate::comparison::{Clocks, Known};
 use crate::coverage::Coverage;
 use crate::link::nat::{Bindings, Translations};
@@ -85,6 +86,8 @@ impl Run {
         let upto = self.know_owners(&range);
         let owners = self.owners.get(&upto)?;
         let coverage = self.coverage(&range);
+        let agents = self.heartbeats(&range).filter(|h| h.is_agent);
+        let steps = Steps::new(agents.map(|h| (h.node, h.covered_to_ns, h.clock_epoch_ns)));
         let clocks = self.clocks_near(window)?;
         let nat = Translations::new(&self.bindings, &range.connections, clocks);
         let tail = Evidence::new(&View {
@@ -100,6 +103,7 @@ impl Run {
             settings: &self.settings,
             owners,
             coverage: &coverage,
+            steps: &steps,
             nat,
             stage: self.stage,
             window,
@@ -184,8 +188,12 @@ impl Run {
     }
 
     fn coverage(&self, range: &ReadRange) -> Coverage {
-        Coverage::new(self.slabs.heartbeats.iter().filter(|h| {
+        Coverage::new(self.heartbeats(range))
+    }
+
+    fn heartbeats<'a>(&'a self, range: &'a ReadRange) -> impl Iterator<Item = &'a Heartbeat> {
+        self.slabs.heartbeats.iter().filter(|h| {
             range.heartbeats.contains(&h.event_ns) && h.covered_from_ns < range.rows.end
-        }))
+        })
     }
 }

@@ -4,10 +4,11 @@
 //! little more than clocks may differ. Every decision is a function of what is in sight here, so
 //! that it is the same in a run of any length.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::columns::{EndCause, Ending, Exchange};
+use crate::clock::Steps;
+use crate::columns::{EndCause, Ended, Ending, Exchange};
 use crate::comparison::Known;
 use crate::coverage::Coverage;
 use crate::link::claim::Claim;
@@ -28,6 +29,7 @@ pub(crate) struct Sight<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) owners: &'a Ownership,
     pub(crate) coverage: &'a Coverage,
+    pub(crate) steps: &'a Steps,
     pub(crate) nat: Translations<'a>,
     pub(crate) stage: Stage,
     /// The window, counted since the epoch, and its time.
@@ -125,6 +127,20 @@ impl<'a> Sight<'a> {
         self.all_evidence().flat_map(|e| e.unseen.iter().copied())
     }
 
+    /// Places that send spans of some of their requests, and of less than half of them.
+    pub(crate) fn sampled_places(&self) -> BTreeSet<u32> {
+        let mut spans: BTreeMap<u32, usize> = BTreeMap::new();
+        for (place, count) in self.all_evidence().flat_map(|e| &e.spans.of_place) {
+            *spans.entry(*place).or_default() += count;
+        }
+        let requests = |place: u32| -> usize {
+            let slabs = self.windows().filter_map(|(window, _)| self.slabs.slab(window));
+            slabs.map(|slab| slab.servers(place).len()).sum()
+        };
+        spans.retain(|&place, count| *count * 2 < requests(place));
+        spans.into_keys().collect()
+    }
+
     fn all_evidence(&self) -> impl Iterator<Item = &'a Evidence> + use<'a> {
         let in_sight = self.evidence.range(self.first..=self.window).map(|(_, e)| e);
         in_sight.chain([self.tail])
@@ -213,9 +229,18 @@ impl<'a> Sight<'a> {
 
     /// The window that an exchange belongs to. One that was shipped, fell silent and went on later
     /// stays with the window that took its earlier end for the last.
+    ///
+    /// One that is still open belongs where its response began; where it ends, it belongs there.
     pub(crate) fn home(&self, id: ExchangeId) -> u32 {
+        let exchange = self.exchange(id);
+        if exchange.ended == Ended::Open {
+            let begun_ns = exchange.first_response_ns().unwrap_or(exchange.start_ns);
+            let window = begun_ns.div_euclid(self.settings.window_ns).max(0);
+            return u32::try_from(window).unwrap_or(u32::MAX);
+        }
         let mut home = id;
-        while let Some(earlier) = self.earlier(home) {
+        let was_taken = |id: &ExchangeId| self.exchange(*id).ended == Ended::Quiet;
+        while let Some(earlier) = self.earlier(home).filter(was_taken) {
             // What that window could read when it was computed.
             let ahead_ns = self.rows.end - self.time.end;
             let end_ns = i64::from(earlier.window + 1) * self.settings.window_ns;

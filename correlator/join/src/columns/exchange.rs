@@ -212,7 +212,7 @@ pub(super) fn take(columns: &mut Columns, batch: &RecordBatch) -> Result<(), Col
             Some(exchange) => columns.exchanges.push(exchange),
             None => {
                 let event_ns = event_ns.value(row);
-                columns.malformed.push(Malformed { event_ns, node: node[row] });
+                columns.malformed.push(Malformed { event_ns, node: node[row], receiver: None });
             }
         }
     }

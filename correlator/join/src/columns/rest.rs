@@ -4,8 +4,8 @@ use arrow::array::RecordBatch;
 use tables::Row as _;
 
 use crate::address::{Address, End, Tuple};
-use crate::columns::Columns;
 use crate::columns::read::{Batch, ColumnError};
+use crate::columns::{Columns, Malformed};
 use crate::names::{Name, Translation};
 
 /// One sighting of a conntrack entry that translates. Ordered by when it began, then by content.
@@ -94,7 +94,7 @@ pub(super) fn take_bindings(columns: &mut Columns, batch: &RecordBatch) -> Resul
     ])?;
     let (event_ns, first_ns) = (batch.longs("event_ns")?, batch.longs("first_seen_ns")?);
     let (netns, zone) = (batch.longs("netns_cookie")?, batch.ints("zone")?);
-    for row in 0..batch.batch.num_rows() {
+    for (row, &node) in node.iter().enumerate() {
         let first_ns = first_ns.value(row);
         if let (Some(original), Some(reply), true) =
             (original(row), reply(row), super::sane(first_ns))
@@ -106,7 +106,7 @@ pub(super) fn take_bindings(columns: &mut Columns, batch: &RecordBatch) -> Resul
                 event_ns: event_ns.value(row),
                 netns_cookie: netns.value(row),
                 zone: zone.value(row),
-                node: node[row],
+                node,
             });
         }
     }
@@ -181,6 +181,28 @@ impl Heartbeat {
     pub(super) fn rename(&mut self, names: &Translation) {
         names.apply(&mut self.node);
     }
+}
+
+/// Input that could be read and is no request is no failure.
+const NOT_A_REQUEST: &str = "flow_aggregated";
+
+pub(super) fn take_refused(columns: &mut Columns, batch: &RecordBatch) -> Result<(), ColumnError> {
+    let batch = Batch { table: tables::Quarantine::TABLE, batch };
+    let names = &mut columns.names;
+    let absent = names.name("");
+    let node = batch.texts("node", absent, |t| names.name(t))?;
+    let receiver = batch.texts("receiver", absent, |t| names.name(t))?;
+    let is_failure = batch.texts("reason", true, |t| t != NOT_A_REQUEST)?;
+    let event_ns = batch.longs("event_ns")?;
+    for row in (0..batch.batch.num_rows()).filter(|&row| is_failure[row]) {
+        let receiver = Some(receiver[row]);
+        columns.malformed.push(Malformed {
+            event_ns: event_ns.value(row),
+            node: node[row],
+            receiver,
+        });
+    }
+    Ok(())
 }
 
 fn permille(kernel: i64, user: i64, shipped: i64) -> i64 {

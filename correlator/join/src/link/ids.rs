@@ -30,6 +30,8 @@ pub(crate) struct SpanLinks {
     pub(crate) claims: Claims,
     /// Exchanges by row of the span.
     turns: Vec<Option<ExchangeId>>,
+    /// How many server spans each place sent.
+    pub(crate) of_place: BTreeMap<u32, usize>,
     /// Rows of spans whose exchange follows from times alone, ascending.
     by_time: Vec<u32>,
 }
@@ -47,6 +49,7 @@ impl SpanLinks {
                 break;
             }
             let Some(place) = view.place_of_span(span) else { continue };
+            *links.of_place.entry(place).or_default() += 1;
             if span.peer().is_none() {
                 nameless.entry(place).or_default().push(row);
             } else if let Some(exchange) = turn_of(view, place, span) {

@@ -9,10 +9,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::columns::{Exchange, Role};
+use crate::address::Tuple;
+use crate::columns::{Exchange, Protocol, Role};
 use crate::comparison::Stamp;
 use crate::link::View;
 use crate::link::claim::{Claim, Claims};
+use crate::link::multiplex::{self, Turn};
 use crate::skew::Offset;
 use crate::slab::{ExchangeId, RowId, Slab};
 
@@ -40,6 +42,7 @@ impl Pairs {
         };
         let left = pairs.settle(view, slab, count);
         pairs.search(view, slab, &left);
+        pairs.part_streams(view, slab, count);
         pairs
     }
 
@@ -127,6 +130,54 @@ impl Pairs {
                     self.contested.insert(client, servers);
                 }
             }
+        }
+    }
+
+    /// Pairs calls of which no byte is known, by their connection and what names them there.
+    fn part_streams(&mut self, view: &View<'_>, slab: &Slab, count: usize) {
+        let turn = |id: ExchangeId, e: &Exchange| Turn {
+            id,
+            start_ns: e.start_ns,
+            end_ns: e.end_ns,
+            stream: (e.stream_id >= 0).then_some(i64::from(e.stream_id)),
+            ordinal: i64::from(e.ordinal),
+        };
+        let is_unnamed =
+            |e: &&Exchange| e.seq_req < 0 && e.protocol == Protocol::Http2 && e.has_response();
+        // Calls by the server's view of their connection.
+        let mut clients: BTreeMap<Tuple, Vec<Turn>> = BTreeMap::new();
+        for (row, client) in slab.exchanges[..count].iter().enumerate() {
+            if client.role != Role::Client || !is_unnamed(&client) {
+                continue;
+            }
+            let id = RowId { window: view.window, row: row as u32 };
+            let direct = Tuple { source: client.remote(), destination: client.local() };
+            let reply = view.nat.of_client(client).map_or(direct, |b| view.nat.get(b).reply);
+            clients.entry(reply).or_default().push(turn(id, client));
+        }
+        if clients.is_empty() {
+            return;
+        }
+        let mut servers: BTreeMap<Tuple, Vec<Turn>> = BTreeMap::new();
+        for (window, limit) in view.neighbours() {
+            let Some(other) = view.slabs.slab(window) else { continue };
+            for (row, server) in other.exchanges[..limit].iter().enumerate() {
+                let seen = Tuple { source: server.local(), destination: server.remote() };
+                if server.role == Role::Server && is_unnamed(&server) && clients.contains_key(&seen)
+                {
+                    let id = RowId { window, row: row as u32 };
+                    servers.entry(seen).or_default().push(turn(id, server));
+                }
+            }
+        }
+        for (connection, calls) in clients {
+            let Some(turns) = servers.get(&connection) else { continue };
+            let found = multiplex::pair(&calls, turns, view.settings.skew_ns);
+            for (client, server) in found.pairs {
+                self.server_of[client.row as usize] = Some(server);
+                self.claims.claim(server, client.row);
+            }
+            self.contested.extend(found.contested);
         }
     }
 

@@ -44,6 +44,20 @@ fn ancestor(sight: &Sight<'_>, place: u32, callee: ExchangeId) -> Option<(Exchan
     None
 }
 
+/// Whether the parent of the callee's span is one of several spans under one id.
+pub(super) fn has_twin_parents(sight: &Sight<'_>, callee: ExchangeId) -> bool {
+    let span = sight.span_of(callee).one();
+    let Some(wanted) = span.and_then(|s| sight.slabs.span(s).parent) else { return false };
+    let trace = span.map_or(0, |s| sight.slabs.span(s).trace);
+    let mut rows = Vec::new();
+    for window in sight.first..sight.window + 2 {
+        if let Some(slab) = sight.slabs.slab(window) {
+            slab.with_span_id(trace, wanted, &mut rows);
+        }
+    }
+    rows.len() > 1
+}
+
 /// A span ends before its parent, or a little after it where it was left behind.
 fn parent(sight: &Sight<'_>, span: SpanId) -> Option<SpanId> {
     let row: &Span = sight.slabs.span(span);

@@ -8,7 +8,7 @@ mod unlisted;
 
 use crate::SECOND;
 use crate::address::Tuple;
-use crate::columns::{Attempt, EndCause, Exchange};
+use crate::columns::{Attempt, EndCause, Ended, Exchange};
 use crate::confidence;
 use crate::link::nat;
 use crate::names::Name;
@@ -145,9 +145,11 @@ impl<'a> Writer<'a> {
             (Some(c), Some(s)) => {
                 let (client, server) = (self.exchange(c), self.exchange(s));
                 let probable = self.scope.sight.probability(c);
-                let (evidence, by) = match probable {
-                    Some(_) => (Evidence::Statistical, Reason::OkStatistical),
-                    None => (Evidence::TcpSeq, Reason::OkTupleSeq),
+                let (evidence, by) = match client.seq_req {
+                    _ if probable.is_some() => (Evidence::Statistical, Reason::OkStatistical),
+                    // The bytes of its streams share segments.
+                    ..0 => (Evidence::Stream, Reason::OkTupleOrdinal),
+                    _ => (Evidence::TcpSeq, Reason::OkTupleSeq),
                 };
                 hop.evidence.insert(evidence);
                 hop.reasons.insert(by);
@@ -301,6 +303,13 @@ impl<'a> Writer<'a> {
         let span = leg.server.and_then(|s| self.scope.span_of(s));
         let attempt = leg.logged.map(|a| &self.scope.sight.slabs.attempts(a.log)[a.index]);
         let own_log = leg.server.and_then(|s| self.scope.line_of(s)).map(|(log, _)| log);
+        let is_root = leg.parent.is_none();
+        let balancers = leg.server.filter(|_| is_root).and_then(|s| self.scope.balancer_line_of(s));
+        if balancers.is_some() {
+            hop.reasons.insert(Reason::OkUpstreamUnique);
+            hop.confidence = hop.confidence.min(confidence::of(Reason::OkUpstreamUnique));
+        }
+        let own_log = own_log.or(balancers);
         hop.status = own_log
             .and_then(|l| l.status)
             .or(attempt.and_then(|a| a.status))
@@ -335,6 +344,13 @@ impl<'a> Writer<'a> {
     }
 
     fn labels(&self, leg: &Leg, hop: &mut HopRow) {
+        let mut ends = leg.client.iter().chain(&leg.server).map(|&id| self.exchange(id));
+        if ends.any(|e| e.ended == Ended::Open) {
+            hop.reasons.insert(Reason::StreamOpen);
+        }
+        if self.is_multiplexed(leg) {
+            hop.reasons.insert(Reason::AmbigH2Multiplex);
+        }
         self.label_tries(leg, hop);
         self.label_beside(leg, hop);
     }
@@ -368,6 +384,13 @@ impl<'a> Writer<'a> {
         } else {
             Kind::App
         }
+    }
+
+    /// Several requests on its connection may be the other end of a call, and no byte of it is known.
+    fn is_multiplexed(&self, leg: &Leg) -> bool {
+        leg.client.is_some_and(|client| {
+            self.exchange(client).seq_req < 0 && self.scope.sight.contested(client).is_some()
+        })
     }
 
     fn is_on_host_network(&self, exchange: &Exchange) -> bool {

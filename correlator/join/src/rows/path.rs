@@ -41,7 +41,8 @@ pub(super) fn push(
     }
     let hops = &found.hops[first..];
     let line = tree.legs[0].server.and_then(|server| scope.line_of(server));
-    let log = line.map(|(log, _)| log);
+    let balancers = tree.legs[0].server.and_then(|server| scope.balancer_line_of(server));
+    let log = line.map(|(log, _)| log).or(balancers);
     let servers = tree.legs.iter().filter_map(|leg| leg.server);
     let first_span = servers.filter_map(|server| scope.span_of(server)).next();
     let root = &hops[0];
@@ -56,6 +57,9 @@ pub(super) fn push(
         .is_some_and(|id| scope.relays.proxies.shared_ids.contains(&id))
     {
         reasons.insert(Reason::AmbigDupRequestId);
+    }
+    if first_span.is_none() && is_sampled(scope, tree) {
+        reasons.insert(Reason::MissingSampledOut);
     }
     let last_attempt = hops.iter().rfind(|h| h.parent == Some(0) && is_answer(h));
     let names = &mut found.names;
@@ -87,6 +91,13 @@ pub(super) fn push(
         conf_joint: findings.conf_joint(),
         hops: range(first, found.hops.len()),
     });
+}
+
+/// Whether a pod of the path sends spans of some requests only.
+fn is_sampled(scope: &Scope<'_>, tree: &Tree<'_>) -> bool {
+    let servers = tree.legs.iter().filter_map(|leg| leg.server);
+    let mut places = servers.map(|server| scope.sight.exchange(server).place);
+    places.any(|place| scope.relays.sampled.contains(&place))
 }
 
 /// Why a line names no server.

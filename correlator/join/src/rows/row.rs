@@ -80,6 +80,7 @@ words! {
         ClientExchange => "client_exchange",
         ServerExchange => "server_exchange",
         TcpSeq => "tcp_seq",
+        Stream => "stream",
         NatBinding => "nat_binding",
         SourceByNetns => "source_by_netns",
         SourceByCgroup => "source_by_cgroup",

@@ -3,7 +3,8 @@
 use tables::{Ambiguous, Candidate};
 
 use crate::SECOND;
-use crate::columns::Malformed;
+use crate::columns::{AccessLog, Malformed};
+use crate::names::Name;
 use crate::ownership::Owner;
 use crate::path::{Entry, Root, Tree, entry};
 use crate::reason::Reason;
@@ -64,6 +65,10 @@ pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree<'_>) -> Option<Ambigu
         Root::Call(call) => (call, None),
     };
     let row = scope.sight.exchange(id);
+    let lines = match tree.root {
+        Root::Arrival(server) => lines_with_its_id(scope, server),
+        Root::Call(_) => Vec::new(),
+    };
     let (node, segment) = match &client {
         Some((node, name)) => {
             let caller = scope.text(*name);
@@ -74,6 +79,7 @@ pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree<'_>) -> Option<Ambigu
     let from_ns = row.start_ns - SECOND;
     let why = scope.whole(node, from_ns, row.end_ns).err();
     let reason = match (client.is_some(), why) {
+        _ if lines.len() > 1 => Reason::AmbigDupRequestId,
         (_, Some(why)) => why,
         (true, None) => Reason::FailOrphan,
         (false, None) => return None,
@@ -81,6 +87,7 @@ pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree<'_>) -> Option<Ambigu
     Some(Ambiguous {
         segment,
         reason: reason.code().into(),
+        candidates: if lines.len() > 1 { told_by(scope, &lines) } else { Vec::new() },
         decided_by: format!(
             "an agent's exchanges on node {} at that time",
             scope.sight.slabs.names.text_of(node).unwrap_or_default()
@@ -89,15 +96,50 @@ pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree<'_>) -> Option<Ambigu
     })
 }
 
+/// Lines that the caller of a request wrote with the request's id.
+fn lines_with_its_id<'a>(scope: &Scope<'a>, server: ExchangeId) -> Vec<&'a AccessLog> {
+    let Some(id) = scope.span_of(server).and_then(|span| span.request_id) else {
+        return Vec::new();
+    };
+    let caller = scope.sight.exchange(server).remote_ip;
+    let slabs = scope.sight.windows().filter_map(|(window, _)| scope.sight.slabs.slab(window));
+    let lines = slabs.flat_map(|slab| &slab.access_logs);
+    lines.filter(|l| l.request_id == Some(id) && l.emitter_ip == Some(caller)).collect()
+}
+
+/// Lines as candidates for the request that caused something.
+fn told_by(scope: &Scope<'_>, lines: &[&AccessLog]) -> Vec<Candidate> {
+    let what = |line: &AccessLog| {
+        let text = |name: Option<Name>| name.map_or("-", |name| scope.text(name));
+        format!(
+            "{} {} of {} bytes in {} ms",
+            text(line.method),
+            text(line.route),
+            line.bytes_received.unwrap_or(0),
+            line.duration_ns.unwrap_or(0) / 1_000_000
+        )
+    };
+    let candidates = lines.iter().take(CANDIDATES_MAX).map(|line| Candidate {
+        path_id: None,
+        what: what(line),
+        p: 1.0 / lines.len() as f64,
+        evidence: vec!["access_log".into(), "request_id".into()],
+    });
+    candidates.collect()
+}
+
 /// Calls of a path that more than one server exchange fits.
 pub(super) fn contested(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> Vec<Ambiguous> {
     let calls = tree.legs.iter().filter_map(|leg| leg.client);
     let with_servers = calls.filter_map(|c| Some((c, scope.sight.contested(c)?)));
     with_servers
-        .map(|(call, servers)| Ambiguous {
+        .map(|(call, servers)| (call, servers, scope.sight.exchange(call).seq_req < 0))
+        .map(|(call, servers, is_multiplexed)| Ambiguous {
             path_id: Some(hex(path_id)),
             segment: format!("server of {}", scope.sight.exchange(call).remote()),
-            reason: if scope.sight.is_skew_unknown(call) {
+            reason: if is_multiplexed {
+                Reason::AmbigH2Multiplex
+            } else if scope.sight.is_skew_unknown(call) {
                 Reason::AmbigSkewUnknown
             } else {
                 Reason::AmbigNatPortReuse
@@ -111,10 +153,15 @@ pub(super) fn contested(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> Ve
                     path_id: None,
                     what: format!("{} ({})", place_name(scope, s), scope.sight.exchange(s).local()),
                     p: 1.0 / servers.len() as f64,
-                    evidence: vec!["tcp_seq".into()],
+                    evidence: vec![if is_multiplexed { "connection" } else { "tcp_seq" }.into()],
                 })
                 .collect(),
-            decided_by: "the response's sequence number at both ends".into(),
+            decided_by: if is_multiplexed {
+                "numbers of the streams at both ends"
+            } else {
+                "the response's sequence number at both ends"
+            }
+            .into(),
             ..blank(scope, call)
         })
         .collect()
@@ -233,7 +280,12 @@ pub(super) fn malformed(scope: &Scope<'_>, row: &Malformed) -> Ambiguous {
         win: head.win,
         stage: head.stage.into(),
         finality: head.finality.into(),
-        segment: format!("exchange that node {} reported", scope.text(row.node)),
+        segment: match row.receiver {
+            Some(receiver) => {
+                format!("input of {} from {}", scope.text(receiver), scope.text(row.node))
+            }
+            None => format!("exchange that node {} reported", scope.text(row.node)),
+        },
         reason: Reason::FailMalformed.code().into(),
         start_time: tables::micros_of_ns(row.event_ns),
         start_ns: row.event_ns,

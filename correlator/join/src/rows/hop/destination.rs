@@ -87,7 +87,11 @@ impl Writer<'_> {
             Some("cgroup") => hop.evidence.insert(Evidence::DestinationByCgroup),
             _ => {}
         }
-        let (from_ns, to_ns) = (exchange.start_ns, exchange.end_ns);
+        let (mut from_ns, to_ns) = (exchange.start_ns, exchange.end_ns);
+        if exchange.is_stream {
+            // Calls meanwhile were decided in their own windows, where the stream was open.
+            from_ns = from_ns.max(self.scope.sight.rows.start);
+        }
         let is_unread = from_ns < self.scope.sight.rows.start;
         let unread = is_unread.then_some(Reason::MissingBeyondGuard);
         let coverage = self.scope.sight.coverage;
@@ -129,7 +133,7 @@ impl Writer<'_> {
                 let answered = leg.client.is_some_and(|c| self.exchange(c).has_response());
                 let is_undecided =
                     leg.client.is_some_and(|c| self.scope.sight.undecided(c).is_some());
-                let answered = answered && !is_undecided;
+                let answered = answered && !is_undecided && !self.is_multiplexed(leg);
                 let why = why.or(answered.then_some(Reason::MissingLate));
                 if let Some(why) = why {
                     hop.reasons.insert(why);
