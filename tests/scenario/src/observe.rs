@@ -88,7 +88,10 @@ pub(crate) fn arrive(world: &mut World, words: &Words<'_>) -> anyhow::Result<()>
 fn bind(world: &mut World, words: &Words<'_>, node: &str, turn: &Turn) -> anyhow::Result<()> {
     let first_ns = words.moment("opened")?.unwrap_or(turn.from_ns);
     // An entry is reported when it is seen first, and again while it stays in the node's table.
-    let sightings = [Some(turn.from_ns.max(first_ns)), words.moment("again")?];
+    let first = Some(turn.from_ns).filter(|_| words.option("opened").is_none());
+    let again = words.moment("again")?;
+    let known = again.is_none().then_some(turn.from_ns.max(first_ns));
+    let sightings = [first.or(known), again];
     for seen_ns in sightings.into_iter().flatten() {
         let row = binding(world, node, turn, (first_ns, seen_ns));
         world.arrived.nat_bindings.push(row);
@@ -243,7 +246,7 @@ pub(crate) fn log(world: &mut World, words: &Words<'_>) -> anyhow::Result<()> {
     let bytes = raw.replace("\\n", "\n");
     match format::read(format, bytes.as_bytes(), emitter.as_deref(), &origin, &world.admission) {
         Ok(row) => world.arrived.access_logs.push(row),
-        Err(error) => world.quarantine.push(Quarantine {
+        Err(error) => world.arrived.quarantine.push(Quarantine {
             receiver: source.into(),
             reason: error.reason().into(),
             length: i64::try_from(bytes.len())?,

@@ -257,7 +257,8 @@ impl Play {
 
     fn raw_blocks(&mut self) -> Vec<String> {
         let (logs, refused) = self.shown;
-        let (all_logs, all_refused) = (&self.world.arrived.access_logs, &self.world.quarantine);
+        let (all_logs, all_refused) =
+            (&self.world.arrived.access_logs, &self.world.arrived.quarantine);
         self.shown = (all_logs.len(), all_refused.len());
         for row in &all_logs[logs..] {
             let text = format!("{row:?}");

@@ -37,9 +37,16 @@ pub(crate) fn blocks(rows: &WindowRows, labels: &mut Labels, manner: Manner) -> 
         }
         blocks.push(block);
     }
-    let known = |row: &Ambiguous| row.path_id.is_some();
-    for row in &rows.ambiguous {
-        let label = row.path_id.as_deref().filter(|_| known(row)).map(|id| labels.of(id));
+    // Rows of one undecided call stand in the order of ids, which are hashes.
+    let mut undecided: Vec<(&Ambiguous, Option<String>)> = rows
+        .ambiguous
+        .iter()
+        .map(|row| (row, row.path_id.as_deref().map(|id| labels.of(id))))
+        .collect();
+    undecided.sort_by(|(a, a_label), (b, b_label)| {
+        (a.start_ns, &a.segment, a_label).cmp(&(b.start_ns, &b.segment, b_label))
+    });
+    for (row, label) in undecided {
         blocks.push(ambiguous_line(row, label.as_deref(), manner));
     }
     blocks

@@ -6,7 +6,7 @@ use std::ops::Range;
 use collector::admit::Admission;
 use join::window::read_range;
 use join::{Observations, Settings};
-use tables::{Origin, Quarantine};
+use tables::Origin;
 
 use crate::words::T0_NS;
 
@@ -41,7 +41,6 @@ pub(crate) struct World {
     pub(crate) services: BTreeMap<String, String>,
     pub(crate) agents: BTreeMap<String, Agent>,
     pub(crate) arrived: Observations,
-    pub(crate) quarantine: Vec<Quarantine>,
     pub(crate) admission: Admission,
     /// The collector's clock: the last watermark move.
     pub(crate) now_ns: i64,
@@ -60,7 +59,6 @@ impl World {
             services: BTreeMap::new(),
             agents: BTreeMap::new(),
             arrived: Observations::default(),
-            quarantine: Vec::new(),
             admission: Admission::new(&[7; 32], ranges.collect::<anyhow::Result<_>>()?),
             now_ns: T0_NS,
             sequence: 0,
@@ -131,6 +129,7 @@ impl World {
             access_logs: within!(access_logs, rows),
             heartbeats: within!(heartbeats, heartbeats),
             cluster_objects: self.arrived.cluster_objects.clone(),
+            quarantine: within!(quarantine, rows),
         }
     }
 
