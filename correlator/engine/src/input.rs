@@ -48,6 +48,7 @@ pub(crate) struct Input {
     spans: Followed<tables::Span>,
     access_logs: Followed<tables::AccessLog>,
     heartbeats: Followed<tables::Heartbeat>,
+    quarantine: Followed<tables::Quarantine>,
     cluster_objects: Followed<tables::ClusterObject>,
     /// How often new files were looked for.
     looks: Look,
@@ -66,6 +67,7 @@ impl Input {
             spans: Followed::new(store),
             access_logs: Followed::new(store),
             heartbeats: Followed::new(store),
+            quarantine: Followed::new(store),
             cluster_objects: Followed::new(store),
             looks: 0,
         }
@@ -81,6 +83,7 @@ impl Input {
         self.failures.refresh(look).await?;
         self.spans.refresh(look).await?;
         self.access_logs.refresh(look).await?;
+        self.quarantine.refresh(look).await?;
         self.cluster_objects.refresh(look).await?;
         self.looks = look;
         self.heartbeats.newest_of(new).await
@@ -91,14 +94,6 @@ impl Input {
         let oldest =
             [self.exchanges.oldest_ns(), self.spans.oldest_ns(), self.access_logs.oldest_ns()];
         oldest.into_iter().flatten().min()
-    }
-
-    /// Whether any file may hold rows that paths are made of. Everything else only adds to them.
-    pub(crate) fn has_rows(&self, range: &Range<i64>) -> bool {
-        self.exchanges.overlaps(range)
-            || self.spans.overlaps(range)
-            || self.access_logs.overlaps(range)
-            || self.failures.overlaps(range)
     }
 
     /// The look that what is visible now comes from.
@@ -179,6 +174,7 @@ impl Input {
         self.spans.forget_before(ns);
         self.access_logs.forget_before(ns);
         self.heartbeats.forget_before(ns);
+        self.quarantine.forget_before(ns);
     }
 }
 

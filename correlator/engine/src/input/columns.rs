@@ -50,6 +50,7 @@ impl Input {
         self.connections.take_columns(&rows, limit, &mut taken).await?;
         self.spans.take_columns(&rows, limit, &mut taken).await?;
         self.access_logs.take_columns(&rows, limit, &mut taken).await?;
+        self.quarantine.take_columns(&rows, limit, &mut taken).await?;
         let bindings = [("event_ns", range.connections.clone())];
         self.nat_bindings.take_columns(&bindings, limit, &mut taken).await?;
         let heartbeats = [("event_ns", range.heartbeats.clone())];

@@ -62,7 +62,8 @@ observed!(
     tables::Span,
     tables::AccessLog,
     tables::Heartbeat,
-    tables::ClusterObject
+    tables::ClusterObject,
+    tables::Quarantine
 );
 
 pub(crate) struct Followed<R> {
