@@ -194,10 +194,8 @@ impl<'a> Feed<'a> {
             range.heartbeats.start = upto.heartbeats.end;
             range.cluster.start = upto.cluster.end;
         }
-        let mut taken = Taken::default();
-        if self.input.has_rows(&range.rows) {
-            taken = self.input.columns(&range, self.limit).await?;
-        }
+        // Heartbeats and bindings count for later windows too, also where nothing else happened.
+        let mut taken = self.input.columns(&range, self.limit).await?;
         let objects = self.input.objects(&range.cluster, before.is_none(), self.limit, &mut taken);
         objects.await?;
         self.pins.merge(&taken.pins);

@@ -149,10 +149,6 @@ impl<R: Observed> Followed<R> {
         self.files.values().filter_map(|file| Some(file.stats.get("event_ns")?.min)).min()
     }
 
-    pub(crate) fn overlaps(&self, range: &Range<i64>) -> bool {
-        self.files.values().any(|file| file.may_overlap("event_ns", range.start, range.end))
-    }
-
     /// Whether rows of the range came after a look.
     pub(crate) async fn touched_since(
         &mut self,

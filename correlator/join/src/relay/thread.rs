@@ -96,14 +96,18 @@ impl<'a> Threads<'a> {
         match (&open[..], &same_thread[..], doubt) {
             ([], _, None) => Cause::Root,
             ([], _, Some(why)) => Cause::Orphan(why),
-            // The thread was serving one request and nothing else; so were its fellows.
-            (_, [server], _) if is_bound => {
+            // The thread was serving one request and nothing else; so were its fellows. One that was
+            // never answered was served for as long as it was seen, and nobody knows how long since.
+            (_, [server], _) if is_bound && self.was_served(*server, client.start_ns) => {
                 Cause::Parent(Parent { server: *server, by: Reason::OkThread })
             }
             // Too few requests to know the process by, but also no other request to confuse: not
             // even one that ended since, and may have left the call behind; and no call that the
             // process makes of its own accord.
-            ([server], [_], None) if !self.called_unasked.contains(&client.remote()) => {
+            ([server], [_], None)
+                if self.was_served(*server, client.start_ns)
+                    && !self.called_unasked.contains(&client.remote()) =>
+            {
                 Cause::Parent(Parent { server: *server, by: Reason::OkContainment })
             }
             _ => Cause::Undecided {
@@ -111,6 +115,11 @@ impl<'a> Threads<'a> {
                 why: doubt.unwrap_or(Reason::AmbigTimeOnly),
             },
         }
+    }
+
+    fn was_served(&self, server: ExchangeId, at_ns: i64) -> bool {
+        let server = self.sight.exchange(server);
+        server.has_response() || at_ns <= server.end_ns
     }
 }
 

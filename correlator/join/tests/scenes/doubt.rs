@@ -355,3 +355,22 @@ fn request_that_a_thread_never_answered_ends_with_the_next_one_there() {
     }
     assert_eq!(whole(&scene), 12, "{}", line(&scene.rows()));
 }
+
+#[test]
+fn call_long_after_a_request_that_was_never_answered_is_not_given_to_it() {
+    let mut scene = Scene::new();
+    for n in 0..12 {
+        let start = 1_000 + 100 * i64::from(n);
+        request_from_outside(&mut scene, n, start, start + 80, 5 + i64::from(n % 2));
+    }
+    request_from_outside(&mut scene, 20, 2_500, 2_510, 5);
+    for exchange in scene.seen.exchanges.iter_mut().rev().take(2) {
+        exchange.first_response_ns = None;
+        exchange.tcp_seq_resp = None;
+        exchange.response_thread = None;
+        exchange.ended_by = "close".into();
+    }
+    // By the thread's next request, which was lost.
+    scene.call(&cart_call(2_700, 2_720, 5));
+    assert_no_hop_to(&scene, "cart-0");
+}
