@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Part of the rows that come late.
     #[arg(long, default_value_t = 0.0)]
     late: f64,
+    /// Seconds between heartbeats.
+    #[arg(long, default_value_t = 10.0)]
+    heartbeat_s: f64,
 }
 
 /// Simulated traffic on disk.
@@ -94,6 +97,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         rate: Some(args.rate),
         seconds: args.seconds,
         late: args.late,
+        heartbeat: (args.heartbeat_s * 1e9) as i64,
         // Of the seed's peak: a client of its own for every hundred requests a second.
         clients: ((args.rate / 100.0) as usize).max(20),
         ..Dials::default()

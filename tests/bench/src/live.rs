@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use engine::Config;
 use serde::Serialize;
 use serde_json::json;
+use sim::write::live_start;
 use store::{Store, Table};
 
 use crate::data::Data;
@@ -42,6 +43,9 @@ pub(crate) struct Args {
     /// Seconds after its end at which a window is revised
     #[arg(long, value_delimiter = ',', default_value = "20,40")]
     revise_s: Vec<i64>,
+    /// Seconds between heartbeats, as agents are set
+    #[arg(long, default_value_t = 10.0)]
+    heartbeat_s: f64,
     /// Folder for the run; what it holds is removed at the end
     #[arg(long, default_value = "target/bench")]
     cache: PathBuf,
@@ -64,6 +68,8 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     config.settings.lateness_ns = args.lateness_s * SECOND_NS;
     config.settings.revise_after_ns = args.revise_s.iter().map(|s| s * SECOND_NS).collect();
 
+    // Heartbeats go on after the traffic, so the simulator does too.
+    let traffic_end_ns = live_start() * SECOND_NS + (args.seconds * SECOND_NS as f64) as i64;
     let mut simulator = simulator(args, &folder)?;
     let meter = Meter::start()?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -71,7 +77,8 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         let config = config.clone();
         tokio::spawn(async move { engine::run::follow(&config, stopped).await })
     };
-    let behind = watch(&config, &mut simulator, &folder, || correlator.is_finished()).await?;
+    let behind =
+        watch(&config, &mut simulator, traffic_end_ns, || correlator.is_finished()).await?;
     // The receiver is gone where the correlator has ended by itself, and that is reported below.
     let _ = stop.send(true);
     correlator.await??;
@@ -104,6 +111,7 @@ fn simulator(args: &Args, folder: &Path) -> anyhow::Result<Child> {
         .arg("--live")
         .args(["--rate", &args.rate.to_string(), "--seconds", &args.seconds.to_string()])
         .args(["--late", &args.late.to_string()])
+        .args(["--heartbeat-s", &args.heartbeat_s.to_string()])
         .arg("--out")
         .arg(folder)
         .stdout(Stdio::null())
@@ -115,20 +123,19 @@ fn simulator(args: &Args, folder: &Path) -> anyhow::Result<Child> {
 async fn watch(
     config: &Config,
     simulator: &mut Child,
-    folder: &Path,
+    traffic_end_ns: i64,
     is_over: impl Fn() -> bool,
 ) -> anyhow::Result<Behind> {
     let mut behind = Behind::default();
-    let mut ended: Option<(Instant, i64)> = None;
+    let mut ended: Option<Instant> = None;
     let store = Store::open(&config.tables).await?;
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         ensure!(!is_over(), "the correlator has ended by itself");
         if let Some(path) = store.existing(&tables::spec::<tables::Path>()).await? {
             let reached = Reached::of(config, &path).await?;
-            let until_ns = ended.map_or_else(now_ns, |(_, end_ns)| now_ns().min(end_ns));
-            reached.compare(config, until_ns, &mut behind);
-            if ended.is_some_and(|(_, end_ns)| reached.finals_ns >= Some(end_ns)) {
+            reached.compare(config, traffic_end_ns, &mut behind);
+            if reached.finals_ns >= Some(traffic_end_ns) && ended.is_some() {
                 return Ok(behind);
             }
         }
@@ -136,11 +143,10 @@ async fn watch(
             None => {
                 if let Some(status) = simulator.try_wait().context("look at the simulator")? {
                     ensure!(status.success(), "the simulator ended with {status}");
-                    let end_ns = Data::open(folder)?.run.end_ns;
-                    ended = Some((Instant::now(), end_ns));
+                    ended = Some(Instant::now());
                 }
             }
-            Some((at, _)) => {
+            Some(at) => {
                 let lateness = Duration::from_nanos(config.settings.lateness_ns.unsigned_abs());
                 if at.elapsed() > PATIENCE + lateness {
                     bail!("stage F did not reach the end of the traffic: {behind:?}");
@@ -168,17 +174,17 @@ impl Reached {
     }
 
     /// What is due by now lies a window's length and a heartbeat or two behind the clock; that much
-    /// is part of the figures.
-    fn compare(&self, config: &Config, now_ns: i64, behind: &mut Behind) {
-        let seconds = |reached: Option<i64>, due_ns: i64| {
+    /// is part of the figures. After the traffic windows without rows are recorded together.
+    fn compare(&self, config: &Config, traffic_end_ns: i64, behind: &mut Behind) {
+        let settings = &config.settings;
+        let seconds = |reached: Option<i64>, delay_ns: i64| {
+            let due_ns = (now_ns() - delay_ns).min(traffic_end_ns);
             reached.map_or(0.0, |end_ns| (due_ns - end_ns) as f64 / SECOND_NS as f64)
         };
-        let settings = &config.settings;
-        let provisional_s = seconds(self.provisional_ns, now_ns - settings.settle_ns);
-        behind.provisional_s = behind.provisional_s.max(provisional_s);
-        behind.revised_s = behind.revised_s.max(seconds(self.revised_ns, now_ns));
-        let final_s = seconds(self.finals_ns, now_ns - settings.lateness_ns);
-        behind.final_s = behind.final_s.max(final_s);
+        behind.provisional_s =
+            behind.provisional_s.max(seconds(self.provisional_ns, settings.settle_ns));
+        behind.revised_s = behind.revised_s.max(seconds(self.revised_ns, 0));
+        behind.final_s = behind.final_s.max(seconds(self.finals_ns, settings.lateness_ns));
     }
 }
 
