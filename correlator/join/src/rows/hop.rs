@@ -81,7 +81,7 @@ impl<'a> Writer<'a> {
         if let Some(by) = leg.by {
             hop.reasons.insert(by);
             hop.confidence = hop.confidence.min(self.relay_confidence(leg, by));
-            hop.evidence.insert(relay_evidence(by));
+            hop.evidence.insert(self.relay_evidence(leg, by));
         }
         self.times(leg, &mut hop);
         let route = self.route(leg, &mut hop, findings);
@@ -398,19 +398,25 @@ impl<'a> Writer<'a> {
         pod.is_some_and(|pod| pod.is_on_host_network)
     }
 
+    /// What says that a call belongs to its parent.
+    fn relay_evidence(&self, leg: &Leg, by: Reason) -> Evidence {
+        let parent = leg.parent.and_then(|p| self.tree.legs[p as usize].server);
+        match by {
+            // A parent without a span is known by the request id in its line.
+            Reason::OkExactId if parent.is_some_and(|p| self.scope.span_of(p).is_none()) => {
+                Evidence::AccessLog
+            }
+            Reason::OkExactId => Evidence::SpanParent,
+            Reason::OkUpstreamUnique => Evidence::AccessLog,
+            Reason::OkThread => Evidence::Thread,
+            Reason::OkStatistical => Evidence::Statistical,
+            _ => Evidence::Containment,
+        }
+    }
+
     fn began_ns(&self, leg: &Leg) -> i64 {
         let observed = leg.client.or(leg.server);
         let parent = leg.parent.and_then(|p| self.tree.legs[p as usize].server);
         observed.or(parent).map_or(self.tree.end_ns, |id| self.exchange(id).start_ns)
-    }
-}
-
-fn relay_evidence(by: Reason) -> Evidence {
-    match by {
-        Reason::OkExactId => Evidence::SpanParent,
-        Reason::OkUpstreamUnique => Evidence::AccessLog,
-        Reason::OkThread => Evidence::Thread,
-        Reason::OkStatistical => Evidence::Statistical,
-        _ => Evidence::Containment,
     }
 }
