@@ -87,7 +87,8 @@ fn event_loop(habits: Habits, seed: u64) -> (Scene, Truth) {
 fn serve(scene: &mut Scene, truth: &mut Truth, pod: &Pod, habits: Habits, seed: u64) {
     let mut random = Seeded(seed);
     let mut at = T0 - habits.before * SECOND;
-    while habits.own_calls > 0.0 {
+    let makes_own_calls = habits.own_calls > 0.0;
+    for _ in (0..).take_while(|_| makes_own_calls) {
         at += (-habits.own_calls * (1.0 - random.unit()).ln() * 1_000.0) as i64;
         if at > T0 + habits.seconds * SECOND {
             break;
