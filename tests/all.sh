@@ -47,7 +47,7 @@ in_tests() { (cd tests && "$python" "$@"); }
 
 step "formatting and bans" make --no-print-directory lint
 step "build" cargo build --workspace --bins || finish
-step "cargo tests" cargo test --workspace
+step "cargo tests" cargo test --workspace --no-fail-fast
 step "kernel programs on live traffic" "$python" agent/tests/live.py
 step "scorer by itself" in_tests -m unittest discover -t . -s score
 step "lab by itself" in_tests -m unittest discover -t . -s lab/checks
