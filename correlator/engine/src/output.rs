@@ -13,10 +13,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use arrow::array::RecordBatch;
-use join::{Settings, Stage, WindowBatches, WindowRows};
+use join::{Settings, Stage, WindowRows};
 use store::{Commit, FileRef, Progress, StagedFile, Store, StoreError, Table};
-use tables::{Ambiguous, Calibration, ClockOffset, DataQuality, EdgeMinute, Hop, Path, Row};
+use tables::{Ambiguous, Calibration, ClockOffset, DataQuality, EdgeMinute, Hop, Path, Row as _};
 
 use crate::InputError;
 use crate::compacted::{self, Held};
@@ -25,13 +24,16 @@ use crate::failpoint::{self, Work};
 mod entry;
 mod files;
 mod revision;
+mod staged;
 
 pub(crate) use entry::{Entry, Mark};
 pub(crate) use files::{is_final_file, prefix};
 pub(crate) use revision::changed;
+pub(crate) use staged::{Counts, Staged};
 
 use files::{Difference, difference, revision_of, window_of};
 use revision::{Revisable, newest};
+use staged::kind;
 
 /// Rounds of looking and swapping before we give up on somebody who rewrites the same files.
 const ROUNDS: usize = 20;
@@ -93,47 +95,6 @@ pub(crate) struct Output {
     edge_minute: Table,
     calibration: Table,
     path: Table,
-}
-
-/// Uploaded files of each table, in the order of their commits.
-#[derive(Debug, Default)]
-pub(crate) struct Staged(Vec<Vec<StagedFile>>);
-
-impl Staged {
-    /// Adds another window's files.
-    pub(crate) fn append(&mut self, other: Self) {
-        self.0.resize(self.0.len().max(other.0.len()), Vec::new());
-        for (files, more) in self.0.iter_mut().zip(other.0) {
-            files.extend(more);
-        }
-    }
-}
-
-/// How many rows a run of windows has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) windows: usize,
-    pub(crate) paths: usize,
-    pub(crate) hops: usize,
-    pub(crate) ambiguous: usize,
-}
-
-impl Counts {
-    pub(crate) fn add(&mut self, window: &WindowBatches) {
-        self.windows += 1;
-        self.paths += window.paths.num_rows();
-        self.hops += window.hops.num_rows();
-        self.ambiguous += window.rest.ambiguous.len();
-    }
-
-    pub(crate) fn of(rows: &[WindowRows]) -> Self {
-        Self {
-            windows: rows.len(),
-            paths: rows.iter().map(|window| window.paths.len()).sum(),
-            hops: rows.iter().map(|window| window.hops.len()).sum(),
-            ambiguous: rows.iter().map(|window| window.ambiguous.len()).sum(),
-        }
-    }
 }
 
 /// What became of one table, or of all.
@@ -334,49 +295,6 @@ impl Output {
         [&self.hop, &self.ambiguous].into_iter().chain(sums).chain([&self.path]).collect()
     }
 
-    /// Uploads what the tables should hold.
-    async fn stage(&self, rows: &[WindowRows], step: &Step) -> Result<Staged, StoreError> {
-        let hops = stage(&self.hop, rows, |w| &w.hops, step).await?;
-        let mut staged = vec![hops];
-        staged.extend(self.stage_rest(rows, step).await?);
-        staged.push(stage(&self.path, rows, |w| &w.paths, step).await?);
-        Ok(Staged(staged))
-    }
-
-    /// Uploads the rows of the tables between hop and path.
-    async fn stage_rest(
-        &self,
-        rows: &[WindowRows],
-        step: &Step,
-    ) -> Result<Vec<Vec<StagedFile>>, StoreError> {
-        let mut staged = vec![stage(&self.ambiguous, rows, |w| &w.ambiguous, step).await?];
-        if step.stage() == Stage::Final {
-            staged.push(stage(&self.quality, rows, |w| &w.quality, step).await?);
-            staged.push(stage(&self.clock_offset, rows, |w| &w.clock_offsets, step).await?);
-            staged.push(stage(&self.edge_minute, rows, |w| &w.edges, step).await?);
-            staged.push(stage(&self.calibration, rows, |w| &w.calibrations, step).await?);
-        }
-        Ok(staged)
-    }
-
-    /// Uploads one window's rows, those of the large tables from columns.
-    pub(crate) async fn stage_window(
-        &self,
-        window: &WindowBatches,
-        step: &Step,
-    ) -> Result<Staged, StoreError> {
-        failpoint::reach(step.work(), failpoint::Step::Computed);
-        let (hops, rest, paths) = tokio::try_join!(
-            stage_columns(&self.hop, window.win, &window.hops, step),
-            self.stage_rest(std::slice::from_ref(&window.rest), step),
-            stage_columns(&self.path, window.win, &window.paths, step),
-        )?;
-        let mut staged = vec![hops];
-        staged.extend(rest);
-        staged.push(paths);
-        Ok(Staged(staged))
-    }
-
     /// The tables in their order. Hop decides whose work it is and path makes it visible, be it
     /// with their progress alone.
     async fn put_all(
@@ -554,46 +472,6 @@ pub(crate) fn app_id(job: &str, stage: Stage) -> String {
 /// Index of the last window of a range that ends here: the progress that writing it stands for.
 pub(crate) fn last_index(end_ns: i64, settings: &Settings) -> i64 {
     join::window::window_index(end_ns, settings) - 1
-}
-
-/// Uploads what a table should hold of the step's windows.
-async fn stage<R: Row>(
-    table: &Table,
-    rows: &[WindowRows],
-    of_table: impl Fn(&WindowRows) -> &Vec<R>,
-    step: &Step,
-) -> Result<Vec<StagedFile>, StoreError> {
-    let mut staged = Vec::new();
-    for window in rows.iter().filter(|window| !of_table(window).is_empty()) {
-        staged.extend(table.stage_rows(of_table(window), &step.prefix(window.win)).await?);
-    }
-    if !staged.is_empty() {
-        failpoint::reach(step.work(), failpoint::Step::Uploaded(kind(R::TABLE)));
-    }
-    Ok(staged)
-}
-
-/// Uploads columns of one window.
-async fn stage_columns(
-    table: &Table,
-    win: i64,
-    rows: &RecordBatch,
-    step: &Step,
-) -> Result<Vec<StagedFile>, StoreError> {
-    if rows.num_rows() == 0 {
-        return Ok(Vec::new());
-    }
-    let staged = table.stage(std::slice::from_ref(rows), &step.prefix(win)).await?;
-    failpoint::reach(step.work(), failpoint::Step::Uploaded(kind(table.spec().name)));
-    Ok(vec![staged])
-}
-
-/// Name of a table in fail points: what sums a window up is written alike.
-fn kind(table: &'static str) -> &'static str {
-    match table {
-        Hop::TABLE | Ambiguous::TABLE | Path::TABLE => table,
-        _ => failpoint::SUMS,
-    }
 }
 
 async fn held(table: &Table, staged: &[StagedFile], step: &Step) -> Result<Held, StoreError> {

@@ -1,0 +1,139 @@
+//! Rows become uploaded files, table by table, before any commit names them.
+
+use arrow::array::RecordBatch;
+use join::{Stage, WindowBatches, WindowRows};
+use store::{StagedFile, StoreError, Table};
+use tables::{Ambiguous, Hop, Path, Row};
+
+use super::{Output, Step};
+use crate::failpoint;
+
+/// Uploaded files of each table, in the order of their commits.
+#[derive(Debug, Default)]
+pub(crate) struct Staged(pub(super) Vec<Vec<StagedFile>>);
+
+impl Staged {
+    /// Adds another window's files.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.0.resize(self.0.len().max(other.0.len()), Vec::new());
+        for (files, more) in self.0.iter_mut().zip(other.0) {
+            files.extend(more);
+        }
+    }
+}
+
+/// How many rows a run of windows has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) windows: usize,
+    pub(crate) paths: usize,
+    pub(crate) hops: usize,
+    pub(crate) ambiguous: usize,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, window: &WindowBatches) {
+        self.windows += 1;
+        self.paths += window.paths.num_rows();
+        self.hops += window.hops.num_rows();
+        self.ambiguous += window.rest.ambiguous.len();
+    }
+
+    pub(crate) fn of(rows: &[WindowRows]) -> Self {
+        Self {
+            windows: rows.len(),
+            paths: rows.iter().map(|window| window.paths.len()).sum(),
+            hops: rows.iter().map(|window| window.hops.len()).sum(),
+            ambiguous: rows.iter().map(|window| window.ambiguous.len()).sum(),
+        }
+    }
+}
+
+impl Output {
+    /// Uploads what the tables should hold.
+    pub(super) async fn stage(
+        &self,
+        rows: &[WindowRows],
+        step: &Step,
+    ) -> Result<Staged, StoreError> {
+        let hops = stage(&self.hop, rows, |w| &w.hops, step).await?;
+        let mut staged = vec![hops];
+        staged.extend(self.stage_rest(rows, step).await?);
+        staged.push(stage(&self.path, rows, |w| &w.paths, step).await?);
+        Ok(Staged(staged))
+    }
+
+    /// Uploads the rows of the tables between hop and path.
+    async fn stage_rest(
+        &self,
+        rows: &[WindowRows],
+        step: &Step,
+    ) -> Result<Vec<Vec<StagedFile>>, StoreError> {
+        let mut staged = vec![stage(&self.ambiguous, rows, |w| &w.ambiguous, step).await?];
+        if step.stage() == Stage::Final {
+            staged.push(stage(&self.quality, rows, |w| &w.quality, step).await?);
+            staged.push(stage(&self.clock_offset, rows, |w| &w.clock_offsets, step).await?);
+            staged.push(stage(&self.edge_minute, rows, |w| &w.edges, step).await?);
+            staged.push(stage(&self.calibration, rows, |w| &w.calibrations, step).await?);
+        }
+        Ok(staged)
+    }
+
+    /// Uploads one window's rows, those of the large tables from columns.
+    pub(crate) async fn stage_window(
+        &self,
+        window: &WindowBatches,
+        step: &Step,
+    ) -> Result<Staged, StoreError> {
+        failpoint::reach(step.work(), failpoint::Step::Computed);
+        let (hops, rest, paths) = tokio::try_join!(
+            stage_columns(&self.hop, window.win, &window.hops, step),
+            self.stage_rest(std::slice::from_ref(&window.rest), step),
+            stage_columns(&self.path, window.win, &window.paths, step),
+        )?;
+        let mut staged = vec![hops];
+        staged.extend(rest);
+        staged.push(paths);
+        Ok(Staged(staged))
+    }
+}
+
+/// Uploads what a table should hold of the step's windows.
+async fn stage<R: Row>(
+    table: &Table,
+    rows: &[WindowRows],
+    of_table: impl Fn(&WindowRows) -> &Vec<R>,
+    step: &Step,
+) -> Result<Vec<StagedFile>, StoreError> {
+    let mut staged = Vec::new();
+    for window in rows.iter().filter(|window| !of_table(window).is_empty()) {
+        staged.extend(table.stage_rows(of_table(window), &step.prefix(window.win)).await?);
+    }
+    if !staged.is_empty() {
+        failpoint::reach(step.work(), failpoint::Step::Uploaded(kind(R::TABLE)));
+    }
+    Ok(staged)
+}
+
+/// Uploads columns of one window.
+async fn stage_columns(
+    table: &Table,
+    win: i64,
+    rows: &RecordBatch,
+    step: &Step,
+) -> Result<Vec<StagedFile>, StoreError> {
+    if rows.num_rows() == 0 {
+        return Ok(Vec::new());
+    }
+    let staged = table.stage(std::slice::from_ref(rows), &step.prefix(win)).await?;
+    failpoint::reach(step.work(), failpoint::Step::Uploaded(kind(table.spec().name)));
+    Ok(vec![staged])
+}
+
+/// Name of a table in fail points: what sums a window up is written alike.
+pub(super) fn kind(table: &'static str) -> &'static str {
+    match table {
+        Hop::TABLE | Ambiguous::TABLE | Path::TABLE => table,
+        _ => failpoint::SUMS,
+    }
+}
