@@ -1,83 +1,180 @@
-//! Files back to record batches in the table's schema, the partition column included.
+//! Files back to record batches: all columns in the table's schema, the partition column included,
+//! or some columns of some rows, which is all that a reader of much data decodes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
-use arrow::compute::cast;
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, new_null_array};
+use arrow::compute::kernels::cmp::{gt_eq, lt};
+use arrow::compute::{and, cast};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use deltalake::Path;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt as _;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicate, ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions,
+    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter,
+};
 use tables::{PARTITION, TableSpec};
 
 use crate::StoreError;
+use crate::error::Cause;
 use crate::file::FileRef;
 use crate::table::Table;
 
 /// Files fetched and decoded at once: enough to hide latency, and a bound for memory.
 const FILES_IN_FLIGHT: usize = 8;
 
+/// Rows decoded at once: enough for long loops over columns, little enough for the cache.
+const BATCH_ROWS: usize = 65_536;
+
+/// Which columns, and of which rows.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Names of columns at the top level, in the order in which they are wanted.
+    pub columns: Vec<String>,
+    /// Those of them that say the same in many rows: they are decoded as dictionaries.
+    pub repeated: Vec<&'static str>,
+    /// Only rows in which each of these integer columns lies in its range.
+    pub within: Vec<(&'static str, Range<i64>)>,
+}
+
 impl Table {
-    /// The rows of these files, file after file in the order given.
-    ///
-    /// A nullable column that a file of an older release lacks is null.
+    /// The rows of these files, file after file in the order given, in the table's schema.
     ///
     /// # Errors
-    /// When a file can't be fetched or decoded, or lacks a column that can't be null.
+    /// As [`Table::read_columns`].
     pub async fn read(&self, files: &[FileRef]) -> Result<Vec<RecordBatch>, StoreError> {
-        let reads = files.iter().cloned().map(|file| self.read_file(file));
+        let fields = self.spec().schema.fields();
+        let columns = fields.iter().map(|field| field.name().clone()).collect();
+        let wanted = Wanted { columns, ..Wanted::default() };
+        let reads = files.iter().cloned().map(|file| {
+            let wanted = wanted.clone();
+            async move { self.read_columns(&file, &wanted).await }
+        });
         let batches: Vec<Vec<RecordBatch>> =
             futures::stream::iter(reads).buffered(FILES_IN_FLIGHT).try_collect().await?;
         Ok(batches.into_iter().flatten().collect())
     }
 
-    async fn read_file(&self, file: FileRef) -> Result<Vec<RecordBatch>, StoreError> {
-        let spec = self.spec().clone();
-        let failed = |cause| StoreError::Read {
+    /// Reads some columns of one file. A nullable column that a file of an older release lacks is
+    /// null.
+    ///
+    /// # Errors
+    /// When the file can't be fetched or decoded, or lacks a column that can't be null.
+    pub async fn read_columns(
+        &self,
+        file: &FileRef,
+        wanted: &Wanted,
+    ) -> Result<Vec<RecordBatch>, StoreError> {
+        let failed = |cause: Cause| StoreError::Read {
             table: self.spec().name.to_owned(),
             path: file.path.clone(),
             cause,
         };
-        let bytes = match self.object_store().get(&Path::from(file.path.as_str())).await {
-            Ok(found) => found.bytes().await.map_err(|e| failed(e.into()))?,
-            Err(e) => return Err(failed(e.into())),
-        };
-        let path = file.path.clone();
-        let decoded = tokio::task::spawn_blocking(move || decode(&spec, &file, bytes)).await;
-        decoded.map_err(|e| StoreError::Read {
-            table: self.spec().name.to_owned(),
-            path,
-            cause: e.into(),
-        })?
+        let found = self.object_store().get(&Path::from(file.path.as_str())).await;
+        let bytes = found.map_err(|e| failed(e.into()))?.bytes().await;
+        let bytes = bytes.map_err(|e| failed(e.into()))?;
+        let (spec, wanted, of) = (self.spec().clone(), wanted.clone(), file.clone());
+        let decoded = tokio::task::spawn_blocking(move || decode(&spec, &of, bytes, &wanted));
+        decoded.await.map_err(|e| failed(e.into()))?
     }
 }
 
-fn decode(spec: &TableSpec, file: &FileRef, bytes: Bytes) -> Result<Vec<RecordBatch>, StoreError> {
+fn decode(
+    spec: &TableSpec,
+    file: &FileRef,
+    bytes: Bytes,
+    wanted: &Wanted,
+) -> Result<Vec<RecordBatch>, StoreError> {
     let failed =
         |cause| StoreError::Read { table: spec.name.to_owned(), path: file.path.clone(), cause };
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-        .and_then(|builder| builder.with_batch_size(file.rows.clamp(1, 65_536) as usize).build())
-        .map_err(|e| failed(e.into()))?;
-    reader.map(|batch| in_schema(spec, file, &batch.map_err(|e| failed(e.into()))?)).collect()
+    let reader = open(file, bytes, wanted).map_err(failed)?;
+    reader
+        .map(|batch| with_all(spec, file, &batch.map_err(|e| failed(e.into()))?, wanted))
+        .collect()
 }
 
-fn in_schema(
+fn open(file: &FileRef, bytes: Bytes, wanted: &Wanted) -> Result<ParquetRecordBatchReader, Cause> {
+    let found = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())?;
+    let fields = found.schema().fields().iter().map(|field| {
+        let is_text = field.data_type() == &DataType::Utf8;
+        if is_text && wanted.repeated.contains(&field.name().as_str()) {
+            let text = Box::new(DataType::Utf8);
+            let dictionary = DataType::Dictionary(Box::new(DataType::Int32), text);
+            Field::new(field.name(), dictionary, field.is_nullable())
+        } else {
+            field.as_ref().clone()
+        }
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    let metadata = ArrowReaderMetadata::try_new(found.metadata().clone(), options)?;
+    let root = metadata.parquet_schema().clone();
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
+    let projection = ProjectionMask::columns(&root, wanted.columns.iter().map(String::as_str));
+    let reader = builder
+        .with_batch_size((file.rows as usize).clamp(1, BATCH_ROWS))
+        .with_projection(projection)
+        .with_row_filter(RowFilter::new(predicates(file, &root, wanted)))
+        .build()?;
+    Ok(reader)
+}
+
+/// What rows are left out by, as far as the file has rows to leave out.
+fn predicates(
+    file: &FileRef,
+    root: &parquet::schema::types::SchemaDescriptor,
+    wanted: &Wanted,
+) -> Vec<Box<dyn ArrowPredicate>> {
+    let mut predicates: Vec<Box<dyn ArrowPredicate>> = Vec::new();
+    for (column, range) in &wanted.within {
+        let holds_for_all = file
+            .stats
+            .get(*column)
+            .is_some_and(|of_file| range.start <= of_file.min && of_file.max < range.end);
+        if holds_for_all {
+            continue;
+        }
+        let (mask, range) = (ProjectionMask::columns(root, [*column]), range.clone());
+        predicates.push(Box::new(ArrowPredicateFn::new(mask, move |batch: RecordBatch| {
+            is_within(&batch, &range)
+        })));
+    }
+    predicates
+}
+
+fn is_within(batch: &RecordBatch, range: &Range<i64>) -> Result<BooleanArray, ArrowError> {
+    let values = batch.column(0).as_primitive::<Int64Type>();
+    let from = arrow::array::Int64Array::new_scalar(range.start);
+    let to = arrow::array::Int64Array::new_scalar(range.end);
+    and(&gt_eq(values, &from)?, &lt(values, &to)?)
+}
+
+/// The wanted columns, those that the file lacks as null.
+fn with_all(
     spec: &TableSpec,
     file: &FileRef,
     batch: &RecordBatch,
+    wanted: &Wanted,
 ) -> Result<RecordBatch, StoreError> {
-    let failed = |e: arrow::error::ArrowError| StoreError::Read {
+    let failed = |e: ArrowError| StoreError::Read {
         table: spec.name.to_owned(),
         path: file.path.clone(),
         cause: e.into(),
     };
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(spec.schema.fields().len());
-    for field in spec.schema.fields() {
-        let column = match batch.column_by_name(field.name()) {
-            Some(column) if column.data_type() == field.data_type() => column.clone(),
-            Some(column) => cast(column, field.data_type()).map_err(failed)?,
-            None if field.name() == PARTITION => {
+    let mut fields = Vec::with_capacity(wanted.columns.len());
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(wanted.columns.len());
+    for column in &wanted.columns {
+        let field = spec.schema.field_with_name(column).map_err(failed)?;
+        let array = match batch.column_by_name(column) {
+            Some(array) if matches!(array.data_type(), DataType::Dictionary(_, _)) => array.clone(),
+            Some(array) if array.data_type() == field.data_type() => array.clone(),
+            Some(array) => cast(array, field.data_type()).map_err(failed)?,
+            None if column == PARTITION => {
                 Arc::new(StringArray::from(vec![file.hour.as_str(); batch.num_rows()]))
             }
             None if field.is_nullable() => new_null_array(field.data_type(), batch.num_rows()),
@@ -85,11 +182,12 @@ fn in_schema(
                 return Err(StoreError::MissingColumn {
                     table: spec.name.to_owned(),
                     path: file.path.clone(),
-                    column: field.name().clone(),
+                    column: column.clone(),
                 });
             }
         };
-        columns.push(column);
+        fields.push(field.clone().with_data_type(array.data_type().clone()));
+        arrays.push(array);
     }
-    RecordBatch::try_new(spec.schema.clone(), columns).map_err(failed)
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(failed)
 }

@@ -90,8 +90,9 @@ impl<R: Observed> Followed<R> {
         let Some(table) = self.table() else { return Ok(()) };
         let Some((_, events)) = within.first() else { return Ok(()) };
         let files = self.overlapping(events, |_| true);
-        let mut columns = join::names_of_columns(R::TABLE).to_vec();
-        columns.extend(POSITION.iter().filter(|name| !columns.contains(name)).collect::<Vec<_>>());
+        let needed = join::names_of_columns(R::TABLE);
+        let position = POSITION.iter().filter(|name| !needed.contains(name));
+        let columns = needed.iter().chain(position).map(|&name| name.to_owned()).collect();
         let mut repeated = join::repeated_columns(R::TABLE).to_vec();
         repeated.push(POSITION[0]);
         let wanted = Wanted { columns, repeated, within: within.to_vec() };
