@@ -27,7 +27,6 @@ pub struct Observations {
     pub exchanges: Vec<tables::Exchange>,
     pub connections: Vec<tables::Connection>,
     pub nat_bindings: Vec<tables::NatBinding>,
-    pub failures: Vec<tables::Failure>,
     pub spans: Vec<tables::Span>,
     pub access_logs: Vec<tables::AccessLog>,
     pub heartbeats: Vec<tables::Heartbeat>,

@@ -49,21 +49,19 @@ impl Run {
     /// not in `rows` are left out.
     ///
     /// Before [`Self::window`] is asked for a window, everything of its
-    /// [`range`](crate::window::range) must have been added.
+    /// [`read_range`](crate::window::read_range) must have been added.
     pub fn add(&mut self, columns: Columns, rows: &Range<i64>) {
+        let brings_objects = !columns.objects.is_empty();
         self.slabs.add(columns, rows);
         self.bindings.add(&mut self.slabs.bindings);
-        let by_object = |o: &tables::ClusterObject| {
-            (
-                o.kind.clone(),
-                o.uid.clone(),
-                o.event_ns,
-                o.resource_version.clone(),
-                o.change.clone(),
-            )
-        };
-        self.slabs.objects.sort_by_cached_key(by_object);
-        self.owners.clear();
+        if brings_objects {
+            let by_object = |o: &tables::ClusterObject| {
+                let (kind, uid) = (o.kind.clone(), o.uid.clone());
+                (kind, uid, o.event_ns, o.resource_version.clone(), o.change.clone())
+            };
+            self.slabs.objects.sort_by_cached_key(by_object);
+            self.owners.clear();
+        }
     }
 
     /// The rows of the window that starts at `start_ns`.

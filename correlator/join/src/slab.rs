@@ -38,6 +38,8 @@ pub(crate) struct Slab {
     by_seq: HashTable<u32>,
     by_span: HashTable<u32>,
     servers: Grouped,
+    /// Those of them without a response: nobody knows how long they were served.
+    unanswered: Grouped,
     clients: Grouped,
     /// Servers of each place by peer, then start.
     turns: Grouped,
@@ -174,6 +176,9 @@ impl Slab {
         let servers = of_role(Role::Server);
         self.servers = Grouped::new(&servers, exchanges);
         self.servers.sort_each(by_start);
+        let is_unanswered = |row: &u32| !exchanges[*row as usize].has_response();
+        let unanswered: Vec<u32> = servers.iter().copied().filter(is_unanswered).collect();
+        self.unanswered = Grouped::new(&unanswered, exchanges);
         self.clients = Grouped::new(&of_role(Role::Client), exchanges);
         self.clients.sort_each(by_start);
         if !self.spans.is_empty() {
@@ -242,6 +247,11 @@ impl Slab {
     /// Requests received in a place, by start.
     pub(crate) fn servers(&self, place: u32) -> &[u32] {
         self.servers.of(place)
+    }
+
+    /// Those of them without a response, by end.
+    pub(crate) fn unanswered(&self, place: u32) -> &[u32] {
+        self.unanswered.of(place)
     }
 
     /// Calls made in a place, by start.

@@ -88,7 +88,7 @@ impl World {
 
     /// Event times of what has arrived, by raw table and in order of arrival; heartbeats and
     /// cluster objects aside, which are of no window.
-    pub(crate) fn events(&self) -> [(&'static str, Vec<i64>); 6] {
+    pub(crate) fn events(&self) -> [(&'static str, Vec<i64>); 5] {
         macro_rules! events {
             ($field:ident, $row:ident) => {
                 (
@@ -101,7 +101,6 @@ impl World {
             events!(exchanges, Exchange),
             events!(connections, Connection),
             events!(nat_bindings, NatBinding),
-            events!(failures, Failure),
             events!(spans, Span),
             events!(access_logs, AccessLog),
         ]
@@ -124,7 +123,6 @@ impl World {
             exchanges: within!(exchanges, rows),
             connections: within!(connections, connections),
             nat_bindings: within!(nat_bindings, connections),
-            failures: within!(failures, rows),
             spans: within!(spans, rows),
             access_logs: within!(access_logs, rows),
             heartbeats: within!(heartbeats, heartbeats),
@@ -139,7 +137,6 @@ impl World {
         all.exchanges.len()
             + all.connections.len()
             + all.nat_bindings.len()
-            + all.failures.len()
             + all.spans.len()
             + all.access_logs.len()
             + all.cluster_objects.len()

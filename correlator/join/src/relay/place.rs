@@ -96,8 +96,10 @@ pub(super) fn scene(sight: &Sight<'_>, place: u32, from_ns: i64) -> Option<Scene
         let Some(slab) = sight.slabs.slab(window) else { continue };
         let may_matter =
             |e: &Exchange| sight.was_open(e) && (e.end_ns >= from_ns || !e.has_response());
-        let rows = slab.servers(place).iter();
-        let rows = rows.filter(|&&row| may_matter(&slab.exchanges[row as usize]));
+        // What was answered in a window that is over by then is not looked at again.
+        let is_over = i64::from(window + 1) * sight.settings.window_ns <= from_ns;
+        let rows = if is_over { slab.unanswered(place) } else { slab.servers(place) };
+        let rows = rows.iter().filter(|&&row| may_matter(&slab.exchanges[row as usize]));
         scene.servers.extend(rows.map(|&row| RowId { window, row }));
     }
     scene.clients.retain(|&id| sight.is_last_word(id));
