@@ -26,6 +26,9 @@ async fn followed() -> Scene {
         if second % 31 == 5 {
             scene.call(second).await;
         }
+        if second % 29 == 11 {
+            scene.contradiction(second).await;
+        }
         if second % 20 == 19 {
             scene.covered_to(second).await;
             let (due, later): (Vec<i64>, Vec<i64>) =
@@ -61,7 +64,7 @@ async fn live_and_backfill_in_runs_of_any_length_give_the_same_files() {
     let expected = live.derived_files().await;
     assert!(expected.iter().all(|name| name.contains("-F-")), "{expected:?}");
     for table in ["hop/", "ambiguous/", "data_quality/", "edge_minute/", "path/"] {
-        assert!(expected.iter().filter(|name| name.starts_with(table)).count() > 5, "{table}");
+        assert!(expected.iter().filter(|name| name.starts_with(table)).count() > 10, "{table}");
     }
     for windows_per_run in [1, 6, 60] {
         let (scene, files) = filled(live, windows_per_run).await;

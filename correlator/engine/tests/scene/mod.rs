@@ -148,6 +148,13 @@ impl Scene {
         self.append(&[exchange]).await;
     }
 
+    /// An exchange at this second that contradicts itself.
+    pub(crate) async fn contradiction(&mut self, end_s: i64) {
+        let end_ns = end_s * SECOND + SECOND / 4;
+        let exchange = Exchange { local_port: -1, ..self.exchange("server", end_ns..end_ns + 1) };
+        self.append(&[exchange]).await;
+    }
+
     /// The other end of the request that ends at this second, at a client on the node.
     pub(crate) async fn client_of_request(&mut self, end_s: i64) {
         let end_ns = end_s * SECOND + SECOND / 2;
