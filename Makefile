@@ -52,7 +52,7 @@ lint:
 
 scenarios:
 	@cargo build --quiet -p throughline-scenario
-	@target/debug/scenarios
+	@"$${CARGO_TARGET_DIR:-target}"/debug/scenarios
 
 bench-correlator:
 	@cargo build --quiet --release -p throughline-bench
