@@ -1,31 +1,25 @@
 //! Assignments that are forced: what follows from the constraints alone, with no score.
 
-use std::collections::BTreeSet;
-
 /// Assigns items to slots where only one assignment of all items is possible.
 ///
-/// `candidates[item]` are the slots it fits; `capacity[slot]` how many items it holds. An item with
-/// one candidate takes it; a slot that is full is struck from the others. For capacities of one,
-/// this finds the assignment exactly when it is the only one that serves every item: an item-
-/// saturating matching is unique only if some item has a single candidate, and so on inductively.
+/// `candidates[item]` are the slots it fits, each once; `capacity[slot]` how many items it holds. An
+/// item with one candidate takes it; a slot that is full is struck from the others. For capacities
+/// of one, this finds the assignment exactly when it is the only one that serves every item: an
+/// item-saturating matching is unique only if some item has a single candidate, and so on
+/// inductively.
 /// Items that stay undecided keep `None`; items that can't be served at all do too.
 pub(crate) fn forced(candidates: &[Vec<usize>], capacity: &[usize]) -> Vec<Option<usize>> {
-    let mut open: Vec<BTreeSet<usize>> =
-        candidates.iter().map(|c| c.iter().copied().collect()).collect();
+    let items_of = ItemsOf::new(candidates, capacity.len());
+    let mut left: Vec<usize> = candidates.iter().map(Vec::len).collect();
     let mut free = capacity.to_vec();
-    let mut items_of: Vec<Vec<usize>> = vec![Vec::new(); capacity.len()];
-    for (item, slots) in open.iter().enumerate() {
-        for &slot in slots {
-            items_of[slot].push(item);
-        }
-    }
+    let mut is_full = vec![false; capacity.len()];
     let mut decided = vec![None; candidates.len()];
-    let mut ready: BTreeSet<usize> =
-        (0..open.len()).filter(|&item| open[item].len() == 1).collect();
-    while let Some(item) = ready.pop_first() {
-        let Some(slot) = open[item].pop_first() else { continue };
+    let mut ready: Vec<usize> = (0..left.len()).filter(|&item| left[item] == 1).collect();
+    while let Some(item) = ready.pop() {
+        // Its last slot may have been taken meanwhile, by an item that also had no choice.
+        let Some(&slot) = candidates[item].iter().find(|&&slot| !is_full[slot]) else { continue };
+        left[item] = 0;
         if free[slot] == 0 {
-            // The slot was taken by another item that also had no choice.
             continue;
         }
         decided[item] = Some(slot);
@@ -33,23 +27,67 @@ pub(crate) fn forced(candidates: &[Vec<usize>], capacity: &[usize]) -> Vec<Optio
         if free[slot] > 0 {
             continue;
         }
-        for &other in &items_of[slot] {
-            if decided[other].is_none() && open[other].remove(&slot) && open[other].len() == 1 {
-                ready.insert(other);
+        is_full[slot] = true;
+        for &other in items_of.of(slot) {
+            let other = other as usize;
+            if decided[other].is_none() && left[other] > 0 {
+                left[other] -= 1;
+                if left[other] == 1 {
+                    ready.push(other);
+                }
             }
         }
     }
-    withdraw_contradictions(candidates, capacity.len(), &open, decided)
+    withdraw_contradictions(candidates, capacity.len(), &left, &mut decided);
+    decided
 }
 
-/// Where an item was left without any slot, something was not seen, and nothing that hangs
+/// Items by slot: those of slot `s` are `items[first[s]..first[s + 1]]`.
+struct ItemsOf {
+    first: Vec<u32>,
+    items: Vec<u32>,
+}
+
+impl ItemsOf {
+    fn new(candidates: &[Vec<usize>], slots: usize) -> Self {
+        let mut first = vec![0; slots + 1];
+        for &slot in candidates.iter().flatten() {
+            first[slot + 1] += 1;
+        }
+        for slot in 0..slots {
+            first[slot + 1] += first[slot];
+        }
+        let mut next = first.clone();
+        let mut items = vec![0; first[slots] as usize];
+        for (item, slots) in (0..).zip(candidates) {
+            for &slot in slots {
+                items[next[slot] as usize] = item;
+                next[slot] += 1;
+            }
+        }
+        Self { first, items }
+    }
+
+    fn of(&self, slot: usize) -> &[u32] {
+        &self.items[self.first[slot] as usize..self.first[slot + 1] as usize]
+    }
+}
+
+/// Where an item was `left` without any slot, something was not seen, and nothing that hangs
 /// together with it is proven.
 fn withdraw_contradictions(
     candidates: &[Vec<usize>],
     slots: usize,
-    open: &[BTreeSet<usize>],
-    mut decided: Vec<Option<usize>>,
-) -> Vec<Option<usize>> {
+    left: &[usize],
+    decided: &mut [Option<usize>],
+) {
+    let is_contradicted = |item: usize| decided[item].is_none() && left[item] == 0;
+    let contradicted: Vec<usize> = (0..candidates.len())
+        .filter(|&item| is_contradicted(item) && !candidates[item].is_empty())
+        .collect();
+    if contradicted.is_empty() {
+        return;
+    }
     let mut component: Vec<usize> = (0..slots).collect();
     fn root(component: &mut [usize], mut slot: usize) -> usize {
         while component[slot] != slot {
@@ -64,72 +102,91 @@ fn withdraw_contradictions(
             component[a.max(b)] = a.min(b);
         }
     }
-    let mut contradicted = BTreeSet::new();
-    for (item, slots) in candidates.iter().enumerate() {
-        let Some(&slot) = slots.first() else { continue };
-        if decided[item].is_none() && open[item].is_empty() {
-            contradicted.insert(root(&mut component, slot));
-        }
+    let mut is_withdrawn = vec![false; slots];
+    for item in contradicted {
+        is_withdrawn[root(&mut component, candidates[item][0])] = true;
     }
     for (item, slots) in candidates.iter().enumerate() {
         let Some(&slot) = slots.first() else { continue };
-        if contradicted.contains(&root(&mut component, slot)) {
+        if is_withdrawn[root(&mut component, slot)] {
             decided[item] = None;
         }
     }
-    decided
 }
 
 /// Pairs two sequences whose order is the same, where every best pairing agrees.
 ///
-/// `fits(i, j)` says whether left `i` may be paired with right `j`. A best pairing pairs as many
-/// as possible without crossing. Returns for each left item the right one that it has in *all* best
-/// pairings. Time and memory O(left * right).
-pub(crate) fn aligned(
-    left: usize,
-    right: usize,
-    fits: impl Fn(usize, usize) -> bool,
-) -> Vec<Option<usize>> {
-    let width = right + 1;
-    let at = |i: usize, j: usize| i * width + j;
-    let mut before = vec![0u32; (left + 1) * width];
-    let mut after = vec![0u32; (left + 1) * width];
-    let mut fit = vec![false; left * right];
-    for i in 0..left {
-        for j in 0..right {
-            fit[i * right + j] = fits(i, j);
+/// `candidates[left]` are the right ones that a left one fits, ascending. A best pairing pairs as
+/// many as possible without crossing. Returns for each left one the right one that it has in *all*
+/// best pairings. Time O(n log n) for n candidates in all.
+///
+/// A best pairing is a longest chain of candidates that ascends on both sides (Hunt and Szymanski,
+/// A fast algorithm for computing longest common subsequences, 1977). The n-th link of each of them
+/// is a candidate with n links up to it; one that is alone in that is in all.
+pub(crate) fn aligned(candidates: &[Vec<usize>]) -> Vec<Option<usize>> {
+    let fits: Vec<(usize, usize)> = candidates
+        .iter()
+        .enumerate()
+        .flat_map(|(i, all)| all.iter().map(move |&j| (i, j)))
+        .collect();
+    let upto = links(fits.iter().copied());
+    let most = fits.iter().map(|&(_, j)| j).max().unwrap_or(0);
+    let mut from = links(fits.iter().rev().map(|&(i, j)| (candidates.len() - i, most - j)));
+    from.reverse();
+    let best = upto.iter().copied().max().unwrap_or(0);
+    let mut nth: Vec<Only> = vec![Only::Nobody; best as usize];
+    for (at, (upto, from)) in upto.iter().zip(&from).enumerate() {
+        if upto + from == best + 1 {
+            let nth = &mut nth[*upto as usize - 1];
+            *nth = if matches!(nth, Only::Nobody) { Only::One(at) } else { Only::Several };
         }
     }
-    for i in 0..left {
-        for j in 0..right {
-            let paired = before[at(i, j)] + u32::from(fit[i * right + j]);
-            before[at(i + 1, j + 1)] = paired.max(before[at(i, j + 1)]).max(before[at(i + 1, j)]);
+    let mut found = vec![None; candidates.len()];
+    for only in nth {
+        if let Only::One(at) = only {
+            let (i, j) = fits[at];
+            found[i] = Some(j);
         }
     }
-    for i in (0..left).rev() {
-        for j in (0..right).rev() {
-            let paired = after[at(i + 1, j + 1)] + u32::from(fit[i * right + j]);
-            after[at(i, j)] = paired.max(after[at(i + 1, j)]).max(after[at(i, j + 1)]);
+    found
+}
+
+#[derive(Clone, Copy)]
+enum Only {
+    Nobody,
+    One(usize),
+    Several,
+}
+
+/// For each point how many links the longest chain has that ascends in both coordinates and ends
+/// there. Points are by their first coordinate, and where it is the same by the second.
+fn links(points: impl Iterator<Item = (usize, usize)>) -> Vec<u32> {
+    // `last[n]` is the least end of a chain of n + 1 links whose points come before the row.
+    let mut last: Vec<usize> = Vec::new();
+    let mut links = Vec::with_capacity(points.size_hint().0);
+    let mut row: Vec<usize> = Vec::new();
+    let mut points = points.peekable();
+    while let Some((i, j)) = points.next() {
+        links.push(last.partition_point(|&end| end < j) as u32 + 1);
+        row.push(j);
+        if points.peek().is_none_or(|&(next, _)| next != i) {
+            let from = links.len() - row.len();
+            for (j, links) in row.drain(..).zip(&links[from..]) {
+                let at = *links as usize - 1;
+                match last.get_mut(at) {
+                    Some(end) => *end = j.min(*end),
+                    None => last.push(j),
+                }
+            }
         }
     }
-    let best = before[at(left, right)];
-    (0..left)
-        .map(|i| {
-            let unpaired_is_best =
-                (0..=right).any(|j| before[at(i, j)] + after[at(i + 1, j)] == best);
-            let mut partners = (0..right).filter(|&j| {
-                fit[i * right + j] && before[at(i, j)] + 1 + after[at(i + 1, j + 1)] == best
-            });
-            let first = partners.next();
-            let is_only = partners.next().is_none() && !unpaired_is_best;
-            first.filter(|_| is_only)
-        })
-        .collect()
+    links
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeded::Seeded;
 
     fn check_forced(candidates: &[&[usize]], capacity: &[usize], expected: &[Option<usize>]) {
         let candidates: Vec<Vec<usize>> = candidates.iter().map(|c| c.to_vec()).collect();
@@ -155,8 +212,9 @@ mod tests {
     }
 
     fn check_aligned(fits: &[&[u8]], expected: &[Option<usize>]) {
-        let right = fits.first().map_or(0, |r| r.len());
-        assert_eq!(aligned(fits.len(), right, |i, j| fits[i][j] == 1), expected, "{fits:?}");
+        let columns = |row: &[u8]| (0..row.len()).filter(|&j| row[j] == 1).collect();
+        let candidates: Vec<Vec<usize>> = fits.iter().map(|row| columns(row)).collect();
+        assert_eq!(aligned(&candidates), expected, "{fits:?}");
     }
 
     #[test]
@@ -173,5 +231,47 @@ mod tests {
     #[test]
     fn crossing_pairs_are_no_pairing() {
         check_aligned(&[&[0, 1], &[1, 0]], &[None, None]);
+    }
+
+    /// The same by two tables of all pairs.
+    fn aligned_by_tables(candidates: &[Vec<usize>], right: usize) -> Vec<Option<usize>> {
+        let left = candidates.len();
+        let fits = |i: usize, j: usize| u32::from(candidates[i].contains(&j));
+        let mut before = vec![vec![0; right + 1]; left + 1];
+        let mut after = before.clone();
+        for i in 0..left {
+            for j in 0..right {
+                let paired = before[i][j] + fits(i, j);
+                before[i + 1][j + 1] = paired.max(before[i][j + 1]).max(before[i + 1][j]);
+            }
+        }
+        for i in (0..left).rev() {
+            for j in (0..right).rev() {
+                let paired = after[i + 1][j + 1] + fits(i, j);
+                after[i][j] = paired.max(after[i + 1][j]).max(after[i][j + 1]);
+            }
+        }
+        let best = before[left][right];
+        let of_all = |i: usize| {
+            let is_best =
+                |&j: &usize| fits(i, j) == 1 && before[i][j] + 1 + after[i + 1][j + 1] == best;
+            let partners: Vec<usize> = (0..right).filter(is_best).collect();
+            let may_be_alone = (0..=right).any(|j| before[i][j] + after[i + 1][j] == best);
+            if may_be_alone || partners.len() != 1 { None } else { Some(partners[0]) }
+        };
+        (0..left).map(of_all).collect()
+    }
+
+    #[test]
+    fn alignment_by_chains_is_that_by_tables() {
+        for seed in 0..2_000 {
+            let mut random = Seeded::new(seed);
+            let (left, right) = (random.below(9) as usize, random.below(9) as usize);
+            let density = random.unit();
+            let mut row = || (0..right).filter(|_| random.unit() < density).collect();
+            let candidates: Vec<Vec<usize>> = (0..left).map(|_| row()).collect();
+            let expected = aligned_by_tables(&candidates, right);
+            assert_eq!(aligned(&candidates), expected, "seed {seed}: {candidates:?}");
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! 3. log lines and requests are paired by time, duration, bytes and the calls' addresses; a single
 //!    worker writes its lines in the order in which its requests end.
 
+mod ends;
 mod line;
 mod naming;
 mod scene;
@@ -140,8 +141,8 @@ impl ProxyLinks {
             let client = scene.clients[call];
             match parent {
                 Some(server) => {
-                    let by = match scene.named.listed.get(&call) {
-                        Some(&(log, by)) if scene.server_of_log[log] == Some(*server) => by,
+                    let by = match scene.named.line_of(call) {
+                        Some((log, by)) if scene.server_of_log[log] == Some(*server) => by,
                         None if scene.named.unlisted.contains_key(&call) => Reason::OkExactId,
                         _ => Reason::OkContainment,
                     };

@@ -1,6 +1,7 @@
 //! Whether a log line and a request, or its calls, can be the same by what each of them says.
 
 use crate::address::End;
+use crate::link::proxy::ends::Ends;
 use crate::link::proxy::scene::Scene;
 
 /// A proxy's cached clock and the kernel's stamps differ by an iteration of its event loop.
@@ -8,10 +9,9 @@ pub(super) const EVENT_LOOP_NS: i64 = 5_000_000;
 
 impl Scene<'_> {
     /// Finds the requests that a line fits.
-    pub(super) fn find_fitting(&mut self, log: usize, by_end: &[usize]) {
-        let near = self.ended_with(log, by_end).iter().copied();
-        let fitting: Vec<usize> =
-            near.filter(|&s| self.same_sizes(log, s) && self.lasts_as_long(log, s)).collect();
+    pub(super) fn find_fitting(&mut self, log: usize, ends: &Ends) {
+        let mut fitting = ends.told_by(self.line(log));
+        fitting.retain(|&s| self.same_sizes(log, s) && self.lasts_as_long(log, s));
         for &server in &fitting {
             self.lines_of[server].push(log);
         }
@@ -20,24 +20,15 @@ impl Scene<'_> {
 
     /// A line that fits no request tells of one that was not seen, unless a request that has no
     /// line either differs from it in nothing but the time that both measured.
-    pub(super) fn find_unseen(&mut self, log: usize, by_end: &[usize]) {
-        let mut near = self.ended_with(log, by_end).iter().copied();
-        let is_told = !self.fitting[log].is_empty()
-            || near.any(|s| self.lines_of[s].is_empty() && self.same_sizes(log, s));
+    pub(super) fn find_unseen(&mut self, log: usize, ends: &Ends) {
+        let has_no_line = |&s: &usize| self.lines_of[s].is_empty() && self.same_sizes(log, s);
+        let is_told =
+            !self.fitting[log].is_empty() || ends.told_by(self.line(log)).iter().any(has_no_line);
         if !is_told {
             for end in self.attempts(log).iter().filter_map(|a| a.server) {
                 self.of_unseen.entry(end).or_default().push(log);
             }
         }
-    }
-
-    /// Requests that ended when the line says, by their end.
-    fn ended_with<'c>(&self, log: usize, by_end: &'c [usize]) -> &'c [usize] {
-        let line = self.line(log);
-        let end_ns = |s: &usize| self.server(*s).end_ns;
-        let from = by_end.partition_point(|s| end_ns(s) < line.end_lo_ns - EVENT_LOOP_NS);
-        let to = by_end.partition_point(|s| end_ns(s) < line.end_hi_ns + EVENT_LOOP_NS);
-        by_end.get(from..to).unwrap_or_default()
     }
 
     /// Whether both ends measured the same time.
@@ -68,13 +59,10 @@ impl Scene<'_> {
         let line = self.line(log);
         let named_are_its = self
             .named
-            .calls_of
-            .get(&log)
-            .into_iter()
-            .flatten()
-            .all(|&call| self.parent[call].is_none_or(|parent| parent == server));
+            .calls_of(log)
+            .all(|call| self.parent[call].is_none_or(|parent| parent == server));
         let its_are_named =
-            calls.iter().all(|c| self.named.listed.get(c).is_none_or(|(l, _)| *l == log));
+            calls.iter().all(|&call| self.named.line_of(call).is_none_or(|(l, _)| l == log));
         let mut attempts =
             self.attempts(log).iter().filter_map(|a| Some((a.server?, a.duration_ns)));
         let listed = calls.iter().all(|&call| {

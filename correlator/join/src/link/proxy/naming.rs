@@ -17,52 +17,89 @@ use crate::reason::Reason;
 /// Calls by index into the scene's `clients`, lines by index into its `logs`.
 #[derive(Debug, Default)]
 pub(super) struct Named {
-    /// The line that names a call among its tries, and by what.
-    pub(super) listed: BTreeMap<usize, (usize, Reason)>,
-    pub(super) calls_of: BTreeMap<usize, Vec<usize>>,
+    /// By call: the line that names it among its tries, and by what. Empty where no line names any.
+    listed: Vec<Option<(usize, Reason)>>,
+    /// Lines with the calls that they list.
+    calls: Vec<(usize, usize)>,
     /// The line that carries the id of a call and does not list it.
     pub(super) unlisted: BTreeMap<usize, usize>,
 }
 
 impl Named {
     pub(super) fn new(scene: &Scene<'_>, lines: &Lines) -> Self {
-        let mut of_id: BTreeMap<Id, Vec<usize>> = BTreeMap::new();
-        let mut of_end: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-        for log in 0..scene.logs.len() {
-            if let Some(request_id) = scene.line(log).request_id {
-                of_id.entry(request_id).or_default().push(log);
-            }
-            if let Some(end) = scene.line(log).upstream_local {
-                of_end.entry(end).or_default().push(log);
-            }
-        }
+        let logs = 0..scene.logs.len();
+        let id = |log: usize| Some((scene.line(log).request_id?, log));
+        let of_id = Lookup::new(logs.clone().filter_map(id));
+        let end = |log: usize| Some((scene.line(log).upstream_local?, log));
+        let of_end = Lookup::new(logs.filter_map(end));
         let mut named = Self::default();
         if of_id.is_empty() && of_end.is_empty() {
             return named;
         }
+        named.listed = vec![None; scene.clients.len()];
         for call in 0..scene.clients.len() {
             let client = scene.client(call);
-            let by_id = scene.callees_id(call, lines).and_then(|id| of_id.get(&id));
-            let of_socket = of_end.get(&client.local()).into_iter().flatten().copied();
-            let of_socket: Vec<usize> = of_socket.filter(|&l| scene.is_during(l, call)).collect();
-            let is_listed = |log: &usize| scene.lists(*log, client.remote());
-            match (by_id.map(Vec::as_slice), &of_socket[..]) {
-                (Some([log]), _) if is_listed(log) => named.list(call, *log, Reason::OkExactId),
-                (Some([log]), []) => {
-                    named.unlisted.insert(call, *log);
+            let by_id = scene.callees_id(call, lines).map(|id| of_id.of(&id)).unwrap_or_default();
+            let on_socket = of_end.of(&client.local()).iter().map(|&(_, log)| log);
+            let mut during = on_socket.filter(|&log| scene.is_during(log, call));
+            let of_socket = (during.next(), during.next());
+            let is_listed = |log: usize| scene.lists(log, client.remote());
+            match (by_id, of_socket) {
+                (&[(_, log)], _) if is_listed(log) => named.list(call, log, Reason::OkExactId),
+                (&[(_, log)], (None, _)) => {
+                    named.unlisted.insert(call, log);
                 }
-                (None, [log]) if is_listed(log) => {
-                    named.list(call, *log, Reason::OkUpstreamUnique);
+                ([], (Some(log), None)) if is_listed(log) => {
+                    named.list(call, log, Reason::OkUpstreamUnique);
                 }
                 _ => {}
             }
         }
+        named.calls.sort_unstable();
         named
     }
 
     fn list(&mut self, call: usize, log: usize, by: Reason) {
-        self.listed.insert(call, (log, by));
-        self.calls_of.entry(log).or_default().push(call);
+        self.listed[call] = Some((log, by));
+        self.calls.push((log, call));
+    }
+
+    /// The line that names a call among its tries, and by what.
+    pub(super) fn line_of(&self, call: usize) -> Option<(usize, Reason)> {
+        self.listed.get(call).copied().flatten()
+    }
+
+    /// Calls that a line names among its tries.
+    pub(super) fn calls_of(&self, log: usize) -> impl Iterator<Item = usize> + '_ {
+        let from = self.calls.partition_point(|&(l, _)| l < log);
+        let calls = self.calls[from..].iter().take_while(move |&&(l, _)| l == log);
+        calls.map(|&(_, call)| call)
+    }
+}
+
+/// Lines by what they carry.
+struct Lookup<K>(Vec<(K, usize)>);
+
+impl<K: Ord> Lookup<K> {
+    fn new(lines: impl Iterator<Item = (K, usize)>) -> Self {
+        let mut lines: Vec<(K, usize)> = lines.collect();
+        lines.sort_unstable();
+        Self(lines)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn of(&self, key: &K) -> &[(K, usize)] {
+        let from = self.0.partition_point(|(k, _)| k < key);
+        let count = self.0[from..].iter().take_while(|(k, _)| k == key).count();
+        &self.0[from..from + count]
+    }
+
+    /// Lines that carry the same, where there are several.
+    fn shared(&self) -> impl Iterator<Item = &[(K, usize)]> {
+        self.0.chunk_by(|a, b| a.0 == b.0).filter(|lines| lines.len() > 1)
     }
 }
 
@@ -111,12 +148,8 @@ impl Scene<'_> {
     /// Ids that lines of several requests carry, none of them inside another: one request that
     /// comes back through the proxy keeps its id by design.
     pub(super) fn shared_ids(&self) -> BTreeSet<Id> {
-        let mut of_id: BTreeMap<Id, Vec<usize>> = BTreeMap::new();
-        for log in 0..self.logs.len() {
-            if let Some(id) = self.line(log).request_id {
-                of_id.entry(id).or_default().push(log);
-            }
-        }
+        let id = |log: usize| Some((self.line(log).request_id?, log));
+        let of_id = Lookup::new((0..self.logs.len()).filter_map(id));
         let is_inside = |inner: usize, outer: usize| {
             let (inner, outer) = (reach(self.line(inner)), reach(self.line(outer)));
             outer.0 <= inner.0 && inner.1 <= outer.1
@@ -131,10 +164,11 @@ impl Scene<'_> {
                 holds(a, b) || holds(b, a)
             })
         };
-        let shared = of_id.into_iter().filter(|(_, logs)| {
-            logs.iter().enumerate().any(|(i, &a)| logs[..i].iter().any(|&b| !are_nested(a, b)))
-        });
-        shared.map(|(id, _)| id).collect()
+        let is_shared = |logs: &&[(Id, usize)]| {
+            let others = |i: usize| logs[..i].iter();
+            (0..logs.len()).any(|i| others(i).any(|b| !are_nested(logs[i].1, b.1)))
+        };
+        of_id.shared().filter(is_shared).map(|logs| logs[0].0).collect()
     }
 }
 

@@ -1,10 +1,12 @@
 //! One proxy: its requests, calls and lines, and what is decided of them so far.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use crate::address::End;
 use crate::columns::{AccessLog, Attempt, Exchange};
 use crate::interval::Intervals;
+use crate::link::proxy::ends::Ends;
 use crate::link::proxy::line::EVENT_LOOP_NS;
 use crate::link::proxy::naming::Named;
 use crate::matching;
@@ -16,10 +18,6 @@ const TRAILING_READ_NS: i64 = 1_000_000;
 
 /// Rounds of mutual narrowing; each can only decide more.
 const ROUNDS_MAX: usize = 4;
-
-/// Cells of the largest table that an alignment fills; a proxy that writes more lines than that
-/// which hang together in time is paired without the help of their order.
-const ALIGNED_CELLS_MAX: usize = 1 << 22;
 
 pub(super) struct Scene<'a> {
     pub(super) sight: &'a Sight<'a>,
@@ -52,22 +50,22 @@ impl<'a> Scene<'a> {
         clients: &'a [ExchangeId],
         logs: Vec<LogId>,
     ) -> Self {
-        let threads: BTreeSet<u32> = servers.iter().map(|&s| sight.exchange(s).thread).collect();
-        let line = |log: LogId| sight.slabs.log(log);
-        let ways: BTreeSet<_> =
-            logs.iter().map(|&l| (line(l).collector, line(l).emitter_ip)).collect();
+        let line = |log: &LogId| sight.slabs.log(*log);
+        let way = |log: &LogId| (line(log).collector, line(log).emitter_ip);
+        let is_one_way = logs.iter().all(|log| way(log) == way(&logs[0])) && !logs.is_empty();
         let requests = servers.iter().map(|&s| sight.exchange(s));
-        let mut by_end: Vec<usize> = (0..servers.len()).collect();
-        by_end.sort_by_key(|&s| (sight.exchange(servers[s]).end_ns, s));
-        let mut rank = vec![0; by_end.len()];
-        for (position, &server) in by_end.iter().enumerate() {
+        let thread = |server: &ExchangeId| sight.exchange(*server).thread;
+        let is_one_thread = servers.iter().all(|s| thread(s) == thread(&servers[0]));
+        let ends = Ends::new(requests.clone());
+        let mut rank = vec![0; servers.len()];
+        for (position, server) in ends.in_order().enumerate() {
             rank[server] = position;
         }
         let mut scene = Self {
             sight,
             servers,
             clients,
-            is_in_order: threads.len() == 1 && ways.len() == 1,
+            is_in_order: is_one_thread && is_one_way && !servers.is_empty(),
             open: Intervals::new(requests.map(|e| (e.start_ns, e.upper_in_proxy_ns()))),
             fitting: Vec::new(),
             lines_of: vec![Vec::new(); servers.len()],
@@ -79,10 +77,10 @@ impl<'a> Scene<'a> {
             logs,
         };
         for log in 0..scene.logs.len() {
-            scene.find_fitting(log, &by_end);
+            scene.find_fitting(log, &ends);
         }
         for log in 0..scene.logs.len() {
-            scene.find_unseen(log, &by_end);
+            scene.find_unseen(log, &ends);
         }
         scene
     }
@@ -130,6 +128,16 @@ impl<'a> Scene<'a> {
     }
 
     fn possible_parents(&self, call: usize) -> Vec<usize> {
+        if let Some((log, _)) = self.named.line_of(call) {
+            return match self.server_of_log[log] {
+                Some(server) => vec![server],
+                None => {
+                    let reach_ns = self.reach_ns(call);
+                    let fitting = self.fitting[log].iter().copied();
+                    fitting.filter(|&server| self.is_around(server, call, &reach_ns)).collect()
+                }
+            };
+        }
         let mut possible = self.containing(call);
         let remote = self.client(call).remote();
         possible.retain(|&s| {
@@ -139,23 +147,30 @@ impl<'a> Scene<'a> {
                 .peekable();
             lines.peek().is_none() || lines.any(|&l| self.lists(l, remote))
         });
-        let Some(&(log, _)) = self.named.listed.get(&call) else { return possible };
-        if let Some(server) = self.server_of_log[log] {
-            return vec![server];
-        }
-        possible.retain(|s| self.lines_of[*s].contains(&log));
         possible
     }
 
     /// Requests during which the call was made and answered, in the same process.
     pub(super) fn containing(&self, call: usize) -> Vec<usize> {
+        let reach_ns = self.reach_ns(call);
+        let mut found = self.open.around(*reach_ns.start(), *reach_ns.end());
+        found.retain(|&server| self.is_around(server, call, &reach_ns));
+        found
+    }
+
+    /// The time in which the request that made a call was open.
+    fn reach_ns(&self, call: usize) -> RangeInclusive<i64> {
         let client = self.client(call);
         let first_response_ns = client.first_response_ns().unwrap_or(client.start_ns);
         let end_ns = if client.has_response() { client.end_ns } else { client.start_ns };
-        let last_ns = first_response_ns.max(end_ns - TRAILING_READ_NS);
-        let mut found = self.open.around(client.start_ns, last_ns);
-        found.retain(|&s| self.server(s).process == client.process);
-        found
+        client.start_ns..=first_response_ns.max(end_ns - TRAILING_READ_NS)
+    }
+
+    fn is_around(&self, server: usize, call: usize, reach_ns: &RangeInclusive<i64>) -> bool {
+        let server = self.server(server);
+        server.start_ns <= *reach_ns.start()
+            && *reach_ns.end() <= server.upper_in_proxy_ns()
+            && server.process == self.client(call).process
     }
 
     /// Whether a line that fits no request tells of an attempt that this call may be.
@@ -206,58 +221,24 @@ impl<'a> Scene<'a> {
             })
             .collect();
         if self.is_in_order {
-            self.aligned_in_blocks(&candidates)
+            self.aligned(&candidates)
         } else {
             matching::forced(&candidates, &vec![1; self.servers.len()])
         }
     }
 
-    /// Alignment of lines and requests, cut wherever no line before the cut fits a request after
-    /// it or the other way round, so that the cost stays linear in time.
-    fn aligned_in_blocks(&self, candidates: &[Vec<usize>]) -> Vec<Option<usize>> {
+    /// Alignment of lines and requests in the order of their ends.
+    fn aligned(&self, candidates: &[Vec<usize>]) -> Vec<Option<usize>> {
         let mut server_at = vec![0; self.servers.len()];
         for (server, &rank) in self.rank.iter().enumerate() {
             server_at[rank] = server;
         }
         // Candidates are in the order of ends.
+        let rank = |server: &usize| self.rank[*server];
         let ranks: Vec<Vec<usize>> =
-            candidates.iter().map(|c| c.iter().map(|&s| self.rank[s]).collect()).collect();
-        let reach = |log: usize| -> Option<(usize, usize)> {
-            Some((*ranks[log].first()?, *ranks[log].last()?))
-        };
-        let mut found = vec![None; self.logs.len()];
-        let mut log = 0;
-        while log < self.logs.len() {
-            let Some((mut first, mut last)) = reach(log) else {
-                log += 1;
-                continue;
-            };
-            let mut end = log + 1;
-            while end < self.logs.len() {
-                match reach(end) {
-                    Some((f, l)) if f <= last => (first, last) = (first.min(f), last.max(l)),
-                    None => {}
-                    Some(_) => break,
-                }
-                end += 1;
-            }
-            let width = last + 1 - first;
-            let pairs = if (end - log).saturating_mul(width) > ALIGNED_CELLS_MAX {
-                let near = ranks[log..end].iter();
-                let near: Vec<Vec<usize>> =
-                    near.map(|ranks| ranks.iter().map(|r| r - first).collect()).collect();
-                matching::forced(&near, &vec![1; width])
-            } else {
-                matching::aligned(end - log, width, |i, j| {
-                    ranks[log + i].binary_search(&(first + j)).is_ok()
-                })
-            };
-            for (i, j) in pairs.into_iter().enumerate() {
-                found[log + i] = j.map(|j| server_at[first + j]);
-            }
-            log = end;
-        }
-        found
+            candidates.iter().map(|servers| servers.iter().map(rank).collect()).collect();
+        let found = matching::aligned(&ranks);
+        found.into_iter().map(|at| at.map(|rank| server_at[rank])).collect()
     }
 
     pub(super) fn line(&self, log: usize) -> &'a AccessLog {
