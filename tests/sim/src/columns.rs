@@ -5,6 +5,7 @@
 
 mod agent;
 mod proxy;
+mod socket;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -127,18 +128,23 @@ impl Origin {
     }
 }
 
-/// Declares the builders of one table: the columns of its origin, then its own.
+/// Declares the builders of one table: the columns of its origin, then those of a group that more
+/// tables have, then its own.
 macro_rules! columns {
-    ($name:ident { $($field:ident: $builder:ty),* $(,)? }) => {
+    ($name:ident $(with $group:ident: $group_type:ty)? {
+        $($field:ident: $builder:ty),* $(,)?
+    }) => {
         #[derive(Debug, Default)]
         pub(super) struct $name {
             pub(super) origin: super::Origin,
+            $($group: $group_type,)?
             $($field: $builder,)*
         }
 
         impl $name {
             pub(super) fn finish(&mut self) -> Vec<(&'static str, arrow::array::ArrayRef)> {
                 let mut columns = self.origin.finish();
+                $(columns.extend(self.$group.finish());)?
                 $(columns.push((stringify!($field), std::sync::Arc::new(self.$field.finish())));)*
                 columns
             }

@@ -2,25 +2,16 @@
 
 use arrow::array::{BooleanBuilder, Int32Builder, Int64Builder, StringBuilder};
 
+use super::socket::Socket;
 use super::{Common, columns};
 use crate::cluster::Cluster;
 use crate::names;
 use crate::observation::{
-    Capability, Connection, EndedBy, Exchange, Failure, Heartbeat, NatBinding, Role, Row, State,
+    Capability, Connection, EndedBy, Exchange, Failure, Heartbeat, NatBinding, Row, State,
 };
 use crate::text::{self, BUFFER};
 
-columns!(Exchanges {
-    netns_cookie: Int64Builder,
-    cgroup_id: Int64Builder,
-    pod_uid: StringBuilder,
-    attributed_by: StringBuilder,
-    socket_cookie: Int64Builder,
-    role: StringBuilder,
-    local_ip: StringBuilder,
-    local_port: Int32Builder,
-    remote_ip: StringBuilder,
-    remote_port: Int32Builder,
+columns!(Exchanges with socket: Socket {
     ordinal: Int64Builder,
     tcp_seq_req: Int64Builder,
     tcp_seq_resp: Int64Builder,
@@ -37,28 +28,10 @@ columns!(Exchanges {
     stream_id: Int64Builder,
 });
 
-fn word_of_role(role: Role) -> &'static str {
-    match role {
-        Role::Client => "client",
-        Role::Server => "server",
-    }
-}
-
 impl Exchanges {
     pub(super) fn push(&mut self, e: &Exchange, row: &Row, common: &Common<'_>, hour: &str) {
-        let pod = common.names.pod(e.pod);
-        let mut buffer = BUFFER;
         self.origin.push(common, row, hour);
-        self.netns_cookie.append_value(pod.netns_cookie);
-        self.cgroup_id.append_value(pod.cgroup_id);
-        self.pod_uid.append_value(&pod.uid);
-        self.attributed_by.append_value("netns");
-        self.socket_cookie.append_value(e.cookie);
-        self.role.append_value(word_of_role(e.role));
-        self.local_ip.append_value(text::ip(e.local, &mut buffer));
-        self.local_port.append_value(e.local.port.into());
-        self.remote_ip.append_value(text::ip(e.remote, &mut buffer));
-        self.remote_port.append_value(e.remote.port.into());
+        self.socket.push(common.names.pod(e.pod), e.cookie, e.role, e.local, e.remote);
         self.ordinal.append_value(e.ordinal);
         self.tcp_seq_req.append_value(e.seq_request);
         self.tcp_seq_resp.append_option(e.seq_response.map(i64::from));
@@ -80,17 +53,7 @@ impl Exchanges {
     }
 }
 
-columns!(Connections {
-    netns_cookie: Int64Builder,
-    cgroup_id: Int64Builder,
-    pod_uid: StringBuilder,
-    attributed_by: StringBuilder,
-    socket_cookie: Int64Builder,
-    role: StringBuilder,
-    local_ip: StringBuilder,
-    local_port: Int32Builder,
-    remote_ip: StringBuilder,
-    remote_port: Int32Builder,
+columns!(Connections with socket: Socket {
     state: StringBuilder,
     opened_ns: Int64Builder,
     closed_ns: Int64Builder,
@@ -103,19 +66,8 @@ columns!(Connections {
 
 impl Connections {
     pub(super) fn push(&mut self, c: &Connection, row: &Row, common: &Common<'_>, hour: &str) {
-        let pod = common.names.pod(c.pod);
-        let mut buffer = BUFFER;
         self.origin.push(common, row, hour);
-        self.netns_cookie.append_value(pod.netns_cookie);
-        self.cgroup_id.append_value(pod.cgroup_id);
-        self.pod_uid.append_value(&pod.uid);
-        self.attributed_by.append_value("netns");
-        self.socket_cookie.append_value(c.cookie);
-        self.role.append_value(word_of_role(c.role));
-        self.local_ip.append_value(text::ip(c.local, &mut buffer));
-        self.local_port.append_value(c.local.port.into());
-        self.remote_ip.append_value(text::ip(c.remote, &mut buffer));
-        self.remote_port.append_value(c.remote.port.into());
+        self.socket.push(common.names.pod(c.pod), c.cookie, c.role, c.local, c.remote);
         self.state.append_value(match c.state {
             State::Open => "open",
             State::Active => "active",
