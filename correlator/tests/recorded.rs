@@ -115,3 +115,20 @@ fn request_of_the_recorded_run_is_found_by_its_id_and_complete() {
         assert!(text.contains(word), "{word} is missing in\n{text}");
     }
 }
+
+#[test]
+fn line_drawn_in_the_readme_is_what_the_product_prints() {
+    let tables = tables();
+    backfill(&tables);
+    let readme = recorded().join("../../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (command, rest) =
+        readme.split_once("$ throughline path ").and_then(|(_, r)| r.split_once('\n')).unwrap();
+    let (drawn, _) = rest.split_once("```").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_throughline"))
+        .args(["path", command, "--tables", tables.path().to_str().unwrap()])
+        .env("COLUMNS", "100")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), drawn);
+}
