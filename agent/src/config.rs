@@ -35,7 +35,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub programs: Option<PathBuf>,
-    /// Time between heartbeats [default: 10s].
+    /// Time between heartbeats; a window waits for one of each node [default: 2s].
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat_interval: Option<String>,
@@ -146,7 +146,7 @@ impl Settings {
                 Duration::ZERO
             })
         };
-        let heartbeat_interval = time("--heartbeat-interval", self.heartbeat_interval, "10s");
+        let heartbeat_interval = time("--heartbeat-interval", self.heartbeat_interval, "2s");
         let active_timeout = time("--active-timeout", self.active_timeout, "60s");
         let sweep = time("--sweep", self.sweep, "2s");
         let conntrack_interval = time("--conntrack-interval", self.conntrack_interval, "30s");

@@ -30,6 +30,10 @@ const DRAIN_SWEEP: usize = 65_536;
 /// How long records wait for others before they are shipped.
 const SEAL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Silent heartbeats after which nobody waits for this node: longer than a batch that is sent twice
+/// takes, shorter than a restart.
+const IDLE_AFTER_HEARTBEATS: u64 = 5;
+
 /// How long the last batches may take to reach the collector after the signal to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -204,7 +208,7 @@ impl Agent {
             clock_boot_ns: sample.boot_ns,
             clock_wall_ns: sample.wall_ns,
             manifest_id: self.kernel.manifest.id(),
-            idle_after_ns: nanoseconds(self.config.heartbeat_interval) * 3,
+            idle_after_ns: nanoseconds(self.config.heartbeat_interval) * IDLE_AFTER_HEARTBEATS,
         };
         debug!(
             shipped = heartbeat.shipped,

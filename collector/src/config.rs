@@ -82,7 +82,7 @@ pub struct Written {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit_interval: Option<String>,
-    /// How often the Kubernetes watch says how far it is current [default: 10s]
+    /// How often the Kubernetes watch says how far it is current [default: 2s]
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat_interval: Option<String>,
@@ -209,7 +209,7 @@ fn check(written: &Written) -> Result<Config, Mistakes> {
     let commit_interval =
         interval("commit_interval", &written.commit_interval, Duration::from_secs(2));
     let heartbeat_interval =
-        interval("heartbeat_interval", &written.heartbeat_interval, Duration::from_secs(10));
+        interval("heartbeat_interval", &written.heartbeat_interval, Duration::from_secs(2));
     let mut format = |key: &str, name: &str| {
         LogFormat::named(name).unwrap_or_else(|| {
             let known = LogFormat::ALL.map(LogFormat::name).join(", ");

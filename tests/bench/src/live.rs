@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', default_value = "20,40")]
     revise_s: Vec<i64>,
     /// Seconds between heartbeats, as agents are set
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 2.0)]
     heartbeat_s: f64,
     /// Folder for the run; what it holds is removed at the end
     #[arg(long, default_value = "target/bench")]
