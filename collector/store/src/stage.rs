@@ -17,6 +17,10 @@ use crate::{StoreError, commit, durable, encode, statistics};
 /// Hex digits of the content hash in a name: 128 bits.
 const HASH_LENGTH: usize = 32;
 
+/// Rows that happened this much before the newest beside them get a file of their own: one such row
+/// would widen the range of a whole file, and every window in between would have to open it.
+const LATE_NS: i64 = 60_000_000_000;
+
 /// An encoded file that is nowhere but here.
 pub(crate) struct Draft {
     staged: StagedFile,
@@ -91,7 +95,8 @@ impl Table {
         StoreError::Stage { table: self.spec().name.to_owned(), cause }
     }
 
-    /// Uploads rows, one file an hour, keeping their order. No rows give no file.
+    /// Uploads rows in their order, one file an hour and one more for an hour's late rows. No rows
+    /// give no file.
     ///
     /// # Errors
     /// As [`Table::stage`].
@@ -100,15 +105,18 @@ impl Table {
         rows: &[R],
         prefix: &str,
     ) -> Result<Vec<StagedFile>, StoreError> {
-        let mut hours: Vec<(&str, Vec<R>)> = Vec::new();
+        let newest_ns = rows.iter().filter_map(R::observed_ns).max().unwrap_or_default();
+        let is_late = |row: &R| row.observed_ns().is_some_and(|at| newest_ns - at > LATE_NS);
+        let mut files: Vec<((&str, bool), Vec<R>)> = Vec::new();
         for row in rows {
-            match hours.iter_mut().find(|(hour, _)| *hour == row.hour()) {
+            let key = (row.hour(), is_late(row));
+            match files.iter_mut().find(|(of, _)| *of == key) {
                 Some((_, rows)) => rows.push(row.clone()),
-                None => hours.push((row.hour(), vec![row.clone()])),
+                None => files.push((key, vec![row.clone()])),
             }
         }
-        let mut staged = Vec::with_capacity(hours.len());
-        for (_, rows) in hours {
+        let mut staged = Vec::with_capacity(files.len());
+        for (_, rows) in files {
             staged.push(self.stage(&[tables::to_batch(&rows)], prefix).await?);
         }
         Ok(staged)

@@ -61,6 +61,19 @@ async fn rows_come_back_as_they_were_with_their_hour() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn late_rows_do_not_widen_the_range_of_the_others_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = open(folder.path()).await;
+    let mixed = [rows(840..845), rows(0..1), rows(845..850), rows(100..101)].concat();
+    let staged = table.stage_rows(&mixed, "collector-1-0").await.unwrap();
+    let found = staged.iter().map(|staged| {
+        let range = staged.file().stats["event_ns"];
+        (staged.file().rows, (range.min - NOON) / SECOND, (range.max - NOON) / SECOND)
+    });
+    assert_eq!(found.collect::<Vec<_>>(), [(10, 840, 849), (2, 0, 100)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn same_progress_twice_is_done_once() {
     let folder = tempfile::tempdir().unwrap();
     let table = open(folder.path()).await;

@@ -100,6 +100,9 @@ macro_rules! raw_row {
             fn hour(&self) -> &str {
                 &self.hour
             }
+            fn observed_ns(&self) -> Option<i64> {
+                Some(self.event_ns)
+            }
         }
     };
 }

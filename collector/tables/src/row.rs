@@ -35,6 +35,10 @@ pub trait Row: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     const BLOOM: &'static [&'static str];
     /// Value of the partition column `hour` (`yyyy-MM-ddTHH`, event time, UTC).
     fn hour(&self) -> &str;
+    /// When it happened, nanoseconds since the epoch by its observer's clock; none of derived rows.
+    fn observed_ns(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// What the store needs to know of a table without knowing its row type.
