@@ -14,6 +14,7 @@
 mod chain;
 mod chance;
 mod common;
+mod contradiction;
 mod counts;
 mod doubt;
 mod field;
@@ -106,6 +107,14 @@ impl Choice {
         }
     }
 
+    /// Half of what is believed goes to none.
+    fn halve(&mut self) {
+        for (_, p) in &mut self.candidates {
+            *p /= 2.0;
+            self.none += *p;
+        }
+    }
+
     /// The likeliest request, however unlikely.
     pub fn forced(&self) -> Option<u32> {
         self.candidates.first().map(|(request, _)| *request)
@@ -128,13 +137,17 @@ const SURE: f64 = 0.97;
 /// Walks that go on moving more than this share of the calls have not found what the service does.
 const UNSETTLED: f64 = 0.02;
 
+/// Where choices are less sure than this on the whole, what the few sure ones rest on was learned
+/// from guesses.
+const SURENESS_MIN: f64 = 0.8;
+
 /// What was learned and decided of one workload.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Assignment {
     /// One for each call, in the order of the calls.
     pub choices: Vec<Choice>,
-    /// Whether the last walks agreed. If not, the posteriors belong to a model that is not the
-    /// service's, and mean nothing.
+    /// Whether the last walks agreed and left few calls open. If not, the posteriors belong to a
+    /// model that is not the service's, and mean nothing.
     pub is_settled: bool,
 }
 
@@ -168,7 +181,9 @@ pub fn assign(workload: &Workload, effort: Effort) -> Assignment {
         }
     }
     let wide = Breadth { hypotheses: effort.hypotheses.max(1), lag: LAG, reach: REACH };
-    let choices = learner.walk(&learned, LATER_HEAT, wide, &all).choices;
+    let mut choices = learner.walk(&learned, LATER_HEAT, wide, &all).choices;
+    contradiction::doubt(&timelines, &mut choices);
+    is_settled &= workload.calls.is_empty() || sureness(&timelines, &choices) >= SURENESS_MIN;
     Assignment { choices, is_settled }
 }
 
@@ -185,6 +200,13 @@ fn moved(timelines: &Timelines, now: &[Choice], before: &[Choice]) -> f64 {
         sure += 1.0;
     }
     moved / f64::max(sure, 1.0)
+}
+
+/// Mean posterior of the likeliest requests.
+fn sureness(timelines: &Timelines, choices: &[Choice]) -> f64 {
+    let best = timelines.calls_in_order().filter_map(|call| choices[call].candidates.first());
+    let (sum, calls) = best.fold((0.0, 0.0), |(sum, calls), (_, p)| (sum + p, calls + 1.0));
+    sum / f64::max(calls, 1.0)
 }
 
 #[cfg(test)]

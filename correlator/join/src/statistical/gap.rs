@@ -106,6 +106,10 @@ impl Shape {
     }
 }
 
+/// Share of gaps that are spread widely around those that were seen: the next one may well lie a
+/// little beyond all of them.
+const WIDE: f64 = 0.05;
+
 /// A triangle over neighbouring bins, wider where there is less to go by. In the linear bins its
 /// reach shrinks with the gap, as it does in time.
 fn smooth(counts: &GapCounts, total: f64, mass: &mut [f64; BINS]) {
@@ -114,13 +118,18 @@ fn smooth(counts: &GapCounts, total: f64, mass: &mut [f64; BINS]) {
         if weight <= 0.0 {
             continue;
         }
-        let reach = if i < LINEAR { reach * i as f64 / LINEAR as f64 } else { reach } as usize;
-        let (low, high) = (i.saturating_sub(reach), (i + reach).min(BINS - 1));
-        let height = |j: usize| (reach + 1 - j.abs_diff(i)) as f64;
-        let norm: f64 = (low..=high).map(height).sum();
-        for (j, mass) in (low..).zip(&mut mass[low..=high]) {
-            *mass += weight * height(j) / norm;
-        }
+        let reach = if i < LINEAR { reach * i as f64 / LINEAR as f64 } else { reach };
+        spread(weight * (1.0 - WIDE), i, reach as usize, mass);
+        spread(weight * WIDE, i, (3.0 * reach).max(2.0) as usize, mass);
+    }
+}
+
+fn spread(weight: f64, i: usize, reach: usize, mass: &mut [f64; BINS]) {
+    let (low, high) = (i.saturating_sub(reach), (i + reach).min(BINS - 1));
+    let height = |j: usize| (reach + 1 - j.abs_diff(i)) as f64;
+    let norm: f64 = (low..=high).map(height).sum();
+    for (j, mass) in (low..).zip(&mut mass[low..=high]) {
+        *mass += weight * height(j) / norm;
     }
 }
 
@@ -150,6 +159,16 @@ mod tests {
         let density = shape.log_density();
         let integral: f64 = (0..BINS).map(|i| f64::from(density[i]).exp() * width(i)).sum();
         assert!((integral - 1.0).abs() < 1e-4, "{integral}");
+    }
+
+    #[test]
+    fn a_gap_beside_all_that_were_seen_is_not_impossible() {
+        let mut counts = GapCounts::default();
+        counts.add(0, 60.0);
+        counts.add(1, 60.0);
+        let believed = Shape::learned(&counts, &Shape::ignorant(100_000));
+        let density = Shape::learned(&counts, &believed).log_density();
+        assert!(density[0] - density[2] < 6.0, "{} after {}", density[2], density[0]);
     }
 
     #[test]

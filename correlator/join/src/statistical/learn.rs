@@ -14,9 +14,6 @@ use super::walked::Walked;
 /// A walk that only teaches follows few alternatives: what is seldom teaches little.
 pub(super) const NARROW: Breadth = Breadth { hypotheses: 8, lag: 5.0, reach: 4.0 };
 
-/// While little is known it follows a few more.
-const GROPING: Breadth = Breadth { hypotheses: 16, lag: 7.0, reach: 4.0 };
-
 /// The first walk follows a model that is no more than a guess: all its likelihoods are taken to
 /// this power, which keeps more of the alternatives (annealing).
 const FIRST_HEAT: f64 = 0.5;
@@ -84,7 +81,7 @@ impl<'a> Learner<'a> {
         let mut evidence = f64::NEG_INFINITY;
         for walks in 0..SAMPLE_WALKS {
             let heat = if walks == 0 { FIRST_HEAT } else { LATER_HEAT };
-            let walked = self.walk(&learned, heat, GROPING, sample);
+            let walked = self.walk(&learned, heat, NARROW, sample);
             evidence = walked.evidence;
             learned.learn(walked);
         }

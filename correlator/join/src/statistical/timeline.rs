@@ -6,7 +6,7 @@
 use super::Workload;
 
 /// One unit of resolution.
-const TOLERANCE: i64 = 1;
+pub(super) const TOLERANCE: i64 = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
@@ -89,8 +89,15 @@ impl Timelines {
 
     /// Calls in the order of the walk, in which sums do not depend on the order of the input.
     pub(super) fn calls_in_order(&self) -> impl Iterator<Item = usize> {
-        self.places.iter().flatten().filter_map(|event| match event {
-            Event::Calls(call) => Some(*call as usize),
+        self.calls_by_place().map(|(_, call)| call)
+    }
+
+    /// The same with their places.
+    pub(super) fn calls_by_place(&self) -> impl Iterator<Item = (usize, usize)> {
+        let places = self.places.iter().enumerate();
+        let events = places.flat_map(|(place, events)| events.iter().map(move |e| (place, e)));
+        events.filter_map(|(place, event)| match event {
+            Event::Calls(call) => Some((place, *call as usize)),
             _ => None,
         })
     }
