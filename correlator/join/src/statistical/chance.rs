@@ -11,6 +11,10 @@ use super::timeline::{Event, Span, Timelines};
 /// than needed: the load of the neighbourhood is the load that chance needs.
 const SHIFTS: [i64; 3] = [3, 4, -3];
 
+/// Later events that are paired; of more, every so many. A few hundred of a kind show what follows
+/// what, and each meets all that happened within reach before it.
+const LATER_MAX: usize = 2500;
+
 /// A step that follows.
 #[derive(Clone, Debug)]
 pub(super) struct Follows {
@@ -47,8 +51,10 @@ impl Beliefs {
         let mut seen = vec![GapCounts::default(); layout.len()];
         let mut chance = seen.clone();
         let mut froms = vec![0.0; layout.froms()];
+        let later = timelines.requests.len() + timelines.calls.len();
+        let every = later.div_ceil(LATER_MAX).max(1);
         for place in &timelines.places {
-            let scene = Scene::new(timelines, place, layout);
+            let scene = Scene::new(timelines, place, layout, every);
             for (from, _, _) in &scene.froms {
                 froms[*from] += 1.0;
             }
@@ -63,7 +69,7 @@ impl Beliefs {
             .zip(&chance)
             .enumerate()
             .map(|(at, (seen, chance))| {
-                let excess = excess(seen, chance);
+                let excess = excess(seen, chance, every as f64);
                 let more = seen.total() - chance.total() / SHIFTS.len() as f64;
                 Follows {
                     share: (more / f64::max(froms[at / layout.tos()], 1.0)).max(0.0),
@@ -138,10 +144,12 @@ struct Scene {
     froms: Vec<(usize, i64, i64)>,
     /// Time, kind, and until when what began there lasts.
     tos: Vec<(i64, usize, i64)>,
+    /// Of so many later events each stands for all.
+    every: usize,
 }
 
 impl Scene {
-    fn new(timelines: &Timelines, place: &[Event], layout: Layout) -> Self {
+    fn new(timelines: &Timelines, place: &[Event], layout: Layout, every: usize) -> Self {
         let (mut froms, mut tos) = (Vec::new(), Vec::new());
         for event in place {
             match *event {
@@ -161,7 +169,8 @@ impl Scene {
         }
         froms.sort_unstable_by_key(|(kind, at, until)| (*at, *kind, *until));
         tos.sort_unstable();
-        Self { froms, tos }
+        let tos = tos.into_iter().step_by(every).collect();
+        Self { froms, tos, every }
     }
 
     /// Counts all pairs whose gap is within reach, with the later events moved by `shift`.
@@ -187,7 +196,7 @@ impl Scene {
                 let is_request = from < layout.operations;
                 let fits = if is_request { at + lasts <= until } else { at <= until };
                 if fits {
-                    to[from * layout.tos() + kind].add(at - begins, 1.0);
+                    to[from * layout.tos() + kind].add(at - begins, self.every as f64);
                 }
             }
         }
@@ -195,11 +204,11 @@ impl Scene {
 }
 
 /// What is beyond chance, and beyond the noise of chance.
-fn excess(seen: &GapCounts, chance: &GapCounts) -> GapCounts {
+fn excess(seen: &GapCounts, chance: &GapCounts, every: f64) -> GapCounts {
     let mut excess = GapCounts::default();
     for i in 0..BINS {
         let expected = chance.weights[i] / SHIFTS.len() as f64;
-        excess.weights[i] = (seen.weights[i] - expected - 1.5 * expected.sqrt()).max(0.0);
+        excess.weights[i] = (seen.weights[i] - expected - 1.5 * (every * expected).sqrt()).max(0.0);
     }
     excess
 }

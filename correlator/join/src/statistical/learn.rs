@@ -22,9 +22,9 @@ const FIRST_HEAT: f64 = 0.5;
 /// likelihoods are worth less than their product.
 pub(super) const LATER_HEAT: f64 = 0.8;
 
-/// Requests, and walks, from which it shows which belief about order is the right one to begin with.
+/// Requests from which it shows which belief about order is the right one to begin with. The first
+/// walk is rough, and looks at half as many.
 const SAMPLE: usize = 300;
-const SAMPLE_WALKS: usize = 2;
 
 /// What is known of a service.
 #[derive(Clone, Debug)]
@@ -65,26 +65,25 @@ impl<'a> Learner<'a> {
     /// Begins with each belief about order, and goes on with the one that explains a sample best.
     pub(super) fn begin(&mut self) -> Learned {
         let counts = start::isolated(self.timelines, &mut self.patterns);
-        let sample = self.timelines.sample(SAMPLE);
-        let first = self.begin_with(BELIEVED[0], &counts, &sample);
+        let first = self.begin_with(BELIEVED[0], &counts);
         let others = &BELIEVED[1..];
         let best = others.iter().fold(first, |best, behind| {
-            let (learned, evidence) = self.begin_with(*behind, &counts, &sample);
+            let (learned, evidence) = self.begin_with(*behind, &counts);
             if evidence > best.1 { (learned, evidence) } else { best }
         });
         best.0
     }
 
-    fn begin_with(&mut self, behind: f64, counts: &Counts, sample: &[usize]) -> (Learned, f64) {
+    fn begin_with(&mut self, behind: f64, counts: &Counts) -> (Learned, f64) {
         let orders = [Order::believed(behind); 2];
         let mut learned = Learned { counts: counts.clone(), orders };
-        let mut evidence = f64::NEG_INFINITY;
-        for walks in 0..SAMPLE_WALKS {
-            let heat = if walks == 0 { FIRST_HEAT } else { LATER_HEAT };
-            let walked = self.walk(&learned, heat, NARROW, sample);
-            evidence = walked.evidence;
-            learned.learn(walked);
-        }
+        let rough = self.timelines.sample(SAMPLE / 2);
+        let walked = self.walk(&learned, FIRST_HEAT, NARROW, &rough);
+        learned.learn(walked);
+        let sample = self.timelines.sample(SAMPLE);
+        let walked = self.walk(&learned, LATER_HEAT, NARROW, &sample);
+        let evidence = walked.evidence;
+        learned.learn(walked);
         (learned, evidence)
     }
 

@@ -49,7 +49,7 @@ pub(super) const BELIEVED: [f64; 3] = [0.1, 0.003, 0.7];
 const FACTOR_MIN: f64 = 1e-3;
 
 /// So many steps are as good as what was believed before.
-const ENOUGH: f64 = 2.0;
+const ENOUGH: f64 = 8.0;
 
 impl Order {
     pub(super) fn believed(behind: f64) -> Self {
