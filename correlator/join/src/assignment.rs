@@ -35,8 +35,9 @@ const SKEW_SHARE_MAX: f64 = 0.5;
 /// Links that make a delay model.
 const LEARNED_MIN: f64 = 100.0;
 
-/// Listed of an undecided exchange.
-const CANDIDATES_MAX: usize = 5;
+/// Listed at most of an undecided exchange: as many as hold [`LISTED_MIN`]; where that takes more,
+/// a list would help nobody.
+const CANDIDATES_MAX: usize = 16;
 
 /// Pairs this probable tell how the clocks are corrected.
 const CERTAIN_MIN: f64 = 0.9;
@@ -231,7 +232,6 @@ fn decide(
     shares.retain(|candidate| candidate.p >= WORTH_LISTING);
     let somebody: f64 = shares.iter().map(|c| c.p).sum();
     let nobody = 1.0 - somebody;
-    let listed: f64 = shares.iter().take(CANDIDATES_MAX).map(|c| c.p).sum();
     let Some(&best) = shares.first() else { return Partner::Nobody };
     let second = shares.get(1).map_or(0.0, |c| c.p).max(nobody);
     let p = worth(best.p);
@@ -241,9 +241,16 @@ fn decide(
     if nobody >= thresholds.p_min {
         return Partner::Nobody;
     }
-    if listed + nobody < LISTED_MIN {
+    let mut held = nobody;
+    let lacking = |candidate: &&Candidate| {
+        let is_lacking = held < LISTED_MIN;
+        held += candidate.p;
+        is_lacking
+    };
+    let listed: Vec<&Candidate> = shares.iter().take_while(lacking).collect();
+    if listed.len() > CANDIDATES_MAX {
         return Partner::Ambiguous { candidates: Vec::new(), doubt: Doubt::Dense };
     }
-    let listed = shares.iter().take(CANDIDATES_MAX).map(|c| Candidate { p: worth(c.p), ..*c });
+    let listed = listed.into_iter().map(|c| Candidate { p: worth(c.p), ..*c });
     Partner::Ambiguous { candidates: listed.collect(), doubt: Doubt::TimeOnly }
 }

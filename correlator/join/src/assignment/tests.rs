@@ -321,3 +321,25 @@ fn nothing_is_tried_where_times_prove_nothing() {
     let crowded = Stratum { span_ns: truth.span_ns / 100, ..sound };
     assert_eq!(doubt_of(&crowded, &delays), Doubt::Dense);
 }
+
+/// So many pairs that times hardly tell apart: how many are listed of each client.
+fn check_listed(pairs: i64, expected: usize) {
+    let mut truth = truth(WORLD, 3);
+    let mut columns = [Columns::default(), Columns::default()];
+    for (columns, inset) in columns.iter_mut().zip([0, 200_000]) {
+        for pair in 0..pairs {
+            columns.push(pair * 100 + inset, 5_000_000 + pair * 100 - inset, pair as usize);
+        }
+    }
+    [truth.clients, truth.servers] = columns;
+    for partner in partners(&truth, WORLD, |p| p) {
+        let Partner::Ambiguous { candidates, .. } = partner else { panic!("{partner:?}") };
+        assert_eq!(candidates.len(), expected);
+    }
+}
+
+#[test]
+fn as_many_are_listed_as_hold_the_truth_or_none() {
+    check_listed(8, 8);
+    check_listed(20, 0);
+}
