@@ -73,7 +73,8 @@ pub(super) fn decide(sight: &Sight<'_>, relays: &mut Relays, unseen: &Unseen) {
     let asked: Vec<ExchangeId> = relays
         .others
         .iter()
-        .filter(|(call, cause)| call.window == sight.window && is_of_time_only(cause))
+        .filter(|(call, _)| call.window == sight.window)
+        .filter(|(call, cause)| is_of_time_only(sight, unseen, **call, cause))
         .map(|(call, _)| *call)
         // What a proxy did is told by its log.
         .filter(|&call| !relays.proxy_places.contains(&sight.exchange(call).place))
@@ -95,8 +96,19 @@ pub(super) fn decide(sight: &Sight<'_>, relays: &mut Relays, unseen: &Unseen) {
     }
 }
 
-fn is_of_time_only(cause: &Cause) -> bool {
-    matches!(cause, Cause::Undecided { why: Reason::AmbigTimeOnly, .. })
+/// Whether times are all that could tell more. Few lost events are no reason not to ask: a request
+/// of which neither end was seen is rare, and one of which one end was is known to be there.
+fn is_of_time_only(sight: &Sight<'_>, unseen: &Unseen, call: ExchangeId, cause: &Cause) -> bool {
+    match cause {
+        Cause::Undecided { why: Reason::AmbigTimeOnly, .. } => true,
+        Cause::Undecided { why: Reason::MissingLostEvents, .. } => {
+            let row = sight.exchange(call);
+            let (node, from_ns, to_ns) = (Some(row.node), row.start_ns, row.end_ns);
+            sight.coverage.nearly_whole(node, from_ns, to_ns).is_ok()
+                && unseen.of(row.place).is_none_or(|u| u.around(from_ns, from_ns).is_empty())
+        }
+        _ => false,
+    }
 }
 
 fn answer(sight: &Sight<'_>, part: &Part, population: &Population, relays: &mut Relays) {
@@ -115,7 +127,8 @@ fn answer(sight: &Sight<'_>, part: &Part, population: &Population, relays: &mut 
         let choices: Vec<&Choice> = learned.iter().map(|l| &l.choices[index]).collect();
         let sure = agreed(population, &choices, candidates);
         let destination = population.destination(index);
-        let sure = sure.map(|(server, raw)| (server, proven[destination].apply(raw)));
+        // Scores below any that was tried are worth no more than they say.
+        let sure = sure.map(|(server, raw)| (server, proven[destination].apply(raw).min(raw)));
         match sure.filter(|(_, p)| *p >= P_MIN) {
             Some((server, p)) => {
                 relays.others.remove(&call);

@@ -326,6 +326,24 @@ fn calls_of_a_node_that_lost_events_stay_undecided() {
 }
 
 #[test]
+fn few_lost_events_leave_calls_to_times_but_not_beside_a_request_seen_at_one_end() {
+    let (mut scene, truth) = event_loop(Habits { seconds: 10, ..REGULAR }, 19);
+    for beat in scene.seen.heartbeats.iter_mut().filter(|h| h.node == "node-1") {
+        (beat.lost_kernel, beat.shipped) = (1, 99);
+    }
+    let said_of = |scene: &Scene| said(&run(scene, 0..1), &truth);
+    let few = said_of(&scene);
+    assert!(few.statistical > 50 && few.wrong == 0, "{few:?}");
+    // Of one request in six only the caller's end is left. Each is three exchanges.
+    scene.seen.exchanges.retain(|e| {
+        let is_request = e.role == "server" && e.local_ip == FRONTEND_0.ip;
+        !is_request || e.tcp_seq_req / 1_000 % 18 != 1
+    });
+    let left = said_of(&scene);
+    assert!(left.statistical < few.statistical && left.wrong == 0, "{left:?}");
+}
+
+#[test]
 fn order_of_arrival_and_length_of_the_run_change_no_decision() {
     let habits = Habits { every: 60_000.0, waits: (10_000, 60_000), traced: 0.6, ..REGULAR };
     let (scene, truth) = event_loop(habits, 16);

@@ -6,6 +6,7 @@ use crate::columns::Exchange;
 use crate::link::Parent;
 use crate::ownership::Owner;
 use crate::reason::Reason;
+use crate::relay::statistics::is_of_time_only;
 use crate::relay::statistics::part::Part;
 use crate::relay::{Cause, Context, Unseen, place};
 use crate::sight::Sight;
@@ -87,7 +88,7 @@ impl Population {
             for &id in scene.clients.iter().filter(|&&c| sight.exchange(c).start_ns >= part.from_ns)
             {
                 let exchange = sight.exchange(id);
-                let standing = standing(&mut context, id, &request_of);
+                let standing = standing(&mut context, unseen, id, &request_of);
                 let callee = sight.server_of(id);
                 population.index.insert(id, population.standings.len());
                 population.standings.push(standing);
@@ -209,6 +210,7 @@ fn destination<'a>(sight: &Sight<'a>, call: &Exchange) -> Kind<'a> {
 
 fn standing(
     context: &mut Context<'_>,
+    unseen: &Unseen,
     call: ExchangeId,
     request_of: &BTreeMap<ExchangeId, u32>,
 ) -> Standing {
@@ -216,8 +218,10 @@ fn standing(
     match context.cause_by_span(call) {
         Some(Cause::Parent(Parent { server, by: Reason::OkExactId })) => {
             let Some(cause) = index(&server) else { return Standing::Open };
-            match context.cause_without_ids(call) {
-                Cause::Undecided { candidates, why: Reason::AmbigTimeOnly } => Standing::Traced {
+            let without_ids = context.cause_without_ids(call);
+            let is_of_time_only = is_of_time_only(context.sight, unseen, call, &without_ids);
+            match without_ids {
+                Cause::Undecided { candidates, .. } if is_of_time_only => Standing::Traced {
                     cause,
                     half: half(context.sight.exchange(server)),
                     candidates: candidates.iter().filter_map(index).collect(),
