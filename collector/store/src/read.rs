@@ -1,13 +1,15 @@
 //! Files back to record batches: all columns in the table's schema, the partition column included,
 //! or some columns of some rows, which is all that a reader of much data decodes.
 
+mod rows;
+
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, new_null_array};
-use arrow::compute::kernels::cmp::{gt_eq, lt};
-use arrow::compute::{and, cast};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use deltalake::Path;
@@ -15,8 +17,8 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt as _;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicate, ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions,
-    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder, RowFilter,
 };
 use tables::{PARTITION, TableSpec};
 
@@ -40,6 +42,11 @@ pub struct Wanted {
     pub repeated: Vec<&'static str>,
     /// Only rows in which each of these integer columns lies in its range.
     pub within: Vec<(&'static str, Range<i64>)>,
+    /// Only rows in which one of these text columns has one of its texts; all rows where none is
+    /// named.
+    pub any_of: Vec<(&'static str, Arc<BTreeSet<String>>)>,
+    /// Only rows in which the second of these integer columns is above the first by more than this.
+    pub apart: Option<(&'static str, &'static str, i64)>,
 }
 
 impl Table {
@@ -119,39 +126,9 @@ fn open(file: &FileRef, bytes: Bytes, wanted: &Wanted) -> Result<ParquetRecordBa
     let reader = builder
         .with_batch_size((file.rows as usize).clamp(1, BATCH_ROWS))
         .with_projection(projection)
-        .with_row_filter(RowFilter::new(predicates(file, &root, wanted)))
+        .with_row_filter(RowFilter::new(rows::predicates(file, &root, wanted)))
         .build()?;
     Ok(reader)
-}
-
-/// What rows are left out by, as far as the file has rows to leave out.
-fn predicates(
-    file: &FileRef,
-    root: &parquet::schema::types::SchemaDescriptor,
-    wanted: &Wanted,
-) -> Vec<Box<dyn ArrowPredicate>> {
-    let mut predicates: Vec<Box<dyn ArrowPredicate>> = Vec::new();
-    for (column, range) in &wanted.within {
-        let holds_for_all = file
-            .stats
-            .get(*column)
-            .is_some_and(|of_file| range.start <= of_file.min && of_file.max < range.end);
-        if holds_for_all {
-            continue;
-        }
-        let (mask, range) = (ProjectionMask::columns(root, [*column]), range.clone());
-        predicates.push(Box::new(ArrowPredicateFn::new(mask, move |batch: RecordBatch| {
-            is_within(&batch, &range)
-        })));
-    }
-    predicates
-}
-
-fn is_within(batch: &RecordBatch, range: &Range<i64>) -> Result<BooleanArray, ArrowError> {
-    let values = batch.column(0).as_primitive::<Int64Type>();
-    let from = arrow::array::Int64Array::new_scalar(range.start);
-    let to = arrow::array::Int64Array::new_scalar(range.end);
-    and(&gt_eq(values, &from)?, &lt(values, &to)?)
 }
 
 /// The wanted columns, those that the file lacks as null.
