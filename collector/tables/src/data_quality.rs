@@ -33,6 +33,8 @@ pub mod check {
     pub const REUSED_TRACE_ID: &str = "reused_trace_id";
     /// Rows in a form that is not the expected one: the source.
     pub const SCHEMA_DRIFT: &str = "schema_drift";
+    /// What the limits of the slow lane left unread, of requests longer than the guard: the limit.
+    pub const SLOW_LANE: &str = "slow_lane";
     /// Rows that arrived after their window was final: the raw table.
     pub const TOO_LATE: &str = "too_late";
 }

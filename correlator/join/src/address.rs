@@ -46,6 +46,12 @@ impl Address {
         self != Self::NONE
     }
 
+    /// Every form in which a raw row may write it.
+    pub(crate) fn forms(self) -> impl Iterator<Item = String> {
+        let mapped = self.v4().is_some().then(|| format!("::ffff:{self}"));
+        [self.to_string()].into_iter().chain(mapped)
+    }
+
     pub(crate) fn hash(self) -> u64 {
         (self.0 as u64).wrapping_mul(MIX) ^ ((self.0 >> 64) as u64)
     }

@@ -31,6 +31,7 @@ mod run;
 mod sight;
 mod slab;
 mod slabs;
+mod slow;
 mod verdict;
 
 #[cfg(test)]
@@ -51,6 +52,7 @@ use arrow::array::RecordBatch;
 pub use columns::{ColumnError, Columns, Observations, names_of_columns, repeated_columns};
 pub use reason::Reason;
 pub use run::Run;
+pub use slow::Earlier;
 
 /// What a deployment may set. Times are nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +60,9 @@ pub struct Settings {
     /// Name of the cluster; part of every path's identity.
     pub cluster: String,
     pub window_ns: i64,
-    /// How far before a window its rows are read: the longest request that is followed whole.
+    /// How far before a window its rows are read. Longer requests take the slow lane.
     pub guard_ns: i64,
+    pub slow: SlowLimits,
     /// How long after a window's end it may still be revised.
     pub lateness_ns: i64,
     /// How long after a window's end the provisional rows are computed; spans come in batches.
@@ -74,6 +77,27 @@ pub struct Settings {
     pub propagation_ns: i64,
 }
 
+/// How far the slow lane goes: what is read by pod from before a window's range, where a request
+/// lasted longer than the guard. What goes beyond stays missing, and is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlowLimits {
+    /// The longest request that is followed whole; up to the guard there is no slow lane. Less
+    /// where the allowed lateness is not longer than this and the guard.
+    pub back_ns: i64,
+    /// Pods that are read back for one window.
+    pub pods: usize,
+    /// Exchanges of one pod that are read back for one window.
+    pub exchanges: usize,
+}
+
+impl Default for SlowLimits {
+    /// 32 pods of 20,000 exchanges are about 150 MB while their window is decided: a pod may serve
+    /// and make 30 requests a second for ten minutes.
+    fn default() -> Self {
+        Self { back_ns: 600 * SECOND, pods: 32, exchanges: 20_000 }
+    }
+}
+
 pub const SECOND: i64 = 1_000_000_000;
 
 impl Default for Settings {
@@ -82,6 +106,7 @@ impl Default for Settings {
             cluster: "default".into(),
             window_ns: 10 * SECOND,
             guard_ns: 30 * SECOND,
+            slow: SlowLimits::default(),
             lateness_ns: 15 * 60 * SECOND,
             settle_ns: 5 * SECOND,
             revise_after_ns: vec![60 * SECOND, 3 * 60 * SECOND, 7 * 60 * SECOND],
@@ -151,8 +176,9 @@ pub struct WindowBatches {
 
 /// Computes the windows that lie in `windows` (nanoseconds, start of the first to end of the last).
 ///
-/// `observations` must hold the rows of [`window::read_range`] of the same windows; more rows do
-/// no harm. Returns one entry a window, in order, empty ones too.
+/// `observations` must hold the rows of [`window::read_range`] of the same windows, and for requests
+/// longer than the guard those of [`window::furthest_range`]; more rows do no harm. Returns one entry
+/// a window, in order, empty ones too.
 pub fn correlate(
     windows: Range<i64>,
     stage: Stage,
@@ -164,6 +190,12 @@ pub fn correlate(
         .unwrap_or_else(|e| panic!("rows do not fit the join's columns: {e}"));
     let range = window::read_range(windows.clone(), settings);
     let mut run = Run::new(stage, settings);
-    run.add(columns, &(range.rows.start..range.requests.end));
-    window::windows(windows, settings).map(|window| run.window(window.start)).collect()
+    run.add(columns.clone(), &(range.rows.start..range.long.end));
+    let window = |window: Range<i64>| {
+        while run.earlier(window.start).is_some() {
+            run.reach_back(columns.clone());
+        }
+        run.window(window.start)
+    };
+    window::windows(windows, settings).map(window).collect()
 }

@@ -56,6 +56,12 @@ pub(crate) struct Service {
     to_ns: i64,
 }
 
+impl Pod {
+    pub(crate) fn addresses(&self) -> &[Address] {
+        &self.ips
+    }
+}
+
 impl Service {
     /// Whether this was the Service's version at a moment.
     fn holds(&self, at_ns: i64) -> bool {

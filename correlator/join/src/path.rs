@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::address::End;
-use crate::columns::Role;
+use crate::columns::{Ended, Role};
 use crate::link::claim::Claim;
 use crate::link::nat;
 use crate::reason::Reason;
@@ -171,11 +171,21 @@ fn lost_to_every_window(sight: &Sight<'_>, relays: &Relays, call: ExchangeId) ->
             None if relays.others.get(&above) == Some(&Cause::Root) => above,
             None => return None,
         };
-        let is_read = sight.home(root) <= call.window + sight.window - sight.first;
-        return (!is_read).then_some(Reason::MissingBeyondGuard);
+        return (!is_read_for(sight, root, call)).then_some(Reason::MissingBeyondGuard);
     }
     // Only ids of hostile spans can say that a call caused itself.
     Some(Reason::ConflictIdVsTuple)
+}
+
+/// Whether the window that a request's path is written in looks at a call of it.
+fn is_read_for(sight: &Sight<'_>, root: ExchangeId, call: ExchangeId) -> bool {
+    let root = sight.latest(root);
+    let home = sight.home(root);
+    if sight.exchange(root).ended == Ended::Open {
+        // Still open: no later row of it is known, and none may come that reaches back so far.
+        return call.window <= home;
+    }
+    home <= call.window + sight.window - sight.first || sight.is_followed(sight.exchange(root))
 }
 
 /// Appends the legs of a path.

@@ -65,7 +65,7 @@ reasons! {
     MissingSampledOut => "MISSING_SAMPLED_OUT",
     /// Expected from a live source, not there yet.
     MissingLate => "MISSING_LATE",
-    /// Began longer ago than what is read for a window.
+    /// Began longer ago than what is read for a window, the slow lane included.
     MissingBeyondGuard => "MISSING_BEYOND_GUARD",
     /// The proxy answered without choosing a server.
     MissingUpstreamNeverSent => "MISSING_UPSTREAM_NEVER_SENT",

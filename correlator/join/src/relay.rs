@@ -4,7 +4,7 @@
 //! overrules an earlier one. A call that more than one request may have caused stays undecided.
 
 mod by_span;
-mod place;
+pub(crate) mod place;
 mod statistics;
 mod thread;
 
@@ -300,7 +300,7 @@ impl<'a> Context<'a> {
     fn doubt(&self, call: ExchangeId) -> Option<Reason> {
         let row = self.sight.exchange(call);
         let lost = self.sight.coverage.whole(Some(row.node), row.start_ns, row.end_ns).err();
-        let is_too_old = row.start_ns < self.sight.rows.start;
+        let is_too_old = row.start_ns < self.sight.known_from(self.scene.place);
         let at_ns = row.start_ns;
         let has_unseen = self.unseen.is_some_and(|u| !u.around(at_ns, at_ns).is_empty());
         lost.or(is_too_old.then_some(Reason::MissingBeyondGuard))

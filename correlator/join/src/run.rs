@@ -1,5 +1,8 @@
 //! A run of windows in order: rows come in, slabs are kept as long as they are needed, each window
 //! is decided from what is in its sight.
+//!
+//! For each window: [`Run::add`], then [`Run::earlier`] and [`Run::reach_back`] until nothing more is
+//! asked for, then [`Run::window`] or [`Run::batches`].
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,6 +20,7 @@ use crate::rows::{self, Scope};
 use crate::sight::Sight;
 use crate::skew::SAMPLE_GAP_NS_MAX;
 use crate::slabs::Slabs;
+use crate::slow::{Earlier, Lane, needs};
 use crate::window::{ReadRange, range_of_stage, window_index, window_start};
 use crate::{Settings, Stage, WindowBatches, WindowRows};
 
@@ -30,6 +34,10 @@ pub struct Run {
     clocks: BTreeMap<u32, Clocks>,
     /// Owners by how many versions of objects they were made from.
     owners: BTreeMap<usize, Ownership>,
+    /// Of the window in hand, where it has requests longer than the guard.
+    lane: Option<Lane>,
+    /// What was decided when it asked for nothing more.
+    decided: Option<(i64, Relays, Paths)>,
 }
 
 impl Run {
@@ -42,6 +50,8 @@ impl Run {
             evidence: BTreeMap::new(),
             clocks: BTreeMap::new(),
             owners: BTreeMap::new(),
+            lane: None,
+            decided: None,
         }
     }
 
@@ -50,8 +60,9 @@ impl Run {
     ///
     /// Before [`Self::window`] is asked for a window, everything of its
     /// [`read_range`](crate::window::read_range) must have been added.
-    pub fn add(&mut self, columns: Columns, rows: &Range<i64>) {
+    pub fn add(&mut self, mut columns: Columns, rows: &Range<i64>) {
         let brings_objects = !columns.objects.is_empty();
+        self.slabs.rename(&mut columns);
         self.slabs.add(columns, rows);
         self.bindings.add(&mut self.slabs.bindings);
         if brings_objects {
@@ -75,19 +86,88 @@ impl Run {
     }
 
     fn decide<T>(&mut self, start_ns: i64, write: impl Fn(&Scope<'_>, &Paths) -> T) -> Option<T> {
+        let known = self.decided.take().filter(|(of_ns, ..)| *of_ns == start_ns);
+        let written = self.look(start_ns, |sight| {
+            let (relays, paths) = known.map_or_else(|| decided(sight), |(_, r, p)| (r, p));
+            write(&Scope { sight, relays: &relays }, &paths)
+        });
+        self.lane = None;
+        written
+    }
+
+    /// What the window still needs from before its range: of pods that served requests of its paths
+    /// then. None where that is nothing, or more than is read back.
+    pub fn earlier(&mut self, start_ns: i64) -> Option<Earlier> {
+        let time = start_ns..start_ns + self.settings.window_ns;
+        let range = range_of_stage(time, self.stage, &self.settings);
+        if self.lane.as_ref().is_none_or(|lane| lane.of_ns != start_ns) {
+            let slab = self.slabs.slab(self.index(start_ns))?;
+            if !slab.has_request_since_before(range.rows.start) {
+                return None;
+            }
+            let until = self.index(range.rows.start).saturating_sub(1);
+            self.lane = Some(Lane::new(start_ns, until));
+        }
+        if let Some(lane) = &mut self.lane {
+            lane.close_round();
+        }
+        let (relays, paths, needs) = self.look(start_ns, |sight| {
+            let (relays, paths) = decided(sight);
+            let needs = needs(sight, &paths);
+            (relays, paths, needs)
+        })?;
+        let (names, settings) = (&self.slabs.names, &self.settings);
+        let asked = self.lane.as_mut()?.ask(needs, &range, names, settings);
+        if asked.is_none() {
+            self.decided = Some((start_ns, relays, paths));
+        }
+        asked
+    }
+
+    /// Adds rows that [`Self::earlier`] asked for last, each once; what it did not ask for is left
+    /// out.
+    pub fn reach_back(&mut self, mut columns: Columns) {
+        let Some(lane) = &mut self.lane else { return };
+        self.slabs.rename(&mut columns);
+        lane.keep_asked(&mut columns, self.settings.slow.exchanges);
+        let held = self.slabs.exchange_front(lane.until, std::mem::take(&mut lane.front));
+        self.slabs.add(columns, &lane.rows());
+        lane.front = self.slabs.exchange_front(lane.until, held);
+        lane.evidence.clear();
+    }
+
+    /// Looks at a window as far as is known now.
+    fn look<T>(&mut self, start_ns: i64, see: impl FnOnce(&Sight<'_>) -> T) -> Option<T> {
         let time = start_ns..start_ns + self.settings.window_ns;
         let range = range_of_stage(time.clone(), self.stage, &self.settings);
         let window = self.index(start_ns);
         let first = self.index(range.rows.start);
-        let last = self.index(range.requests.end - 1).max(window + 1);
+        let last = self.index(range.long.end - 1).max(window + 1);
         self.link(first, window, last);
         let upto = self.know_owners(&range);
+        let mut lane = self.lane.take().filter(|lane| lane.of_ns == start_ns).unwrap_or_default();
+        let held = self.slabs.exchange_front(lane.until, std::mem::take(&mut lane.front));
+        self.link_lane(&mut lane, first, &range, upto);
+        let seen = self.see(Window { time, range, window, first, last, upto }, &lane, see);
+        lane.front = self.slabs.exchange_front(lane.until, held);
+        self.lane = Some(lane).filter(|lane| lane.of_ns == start_ns);
+        seen
+    }
+
+    fn see<T>(
+        &self,
+        Window { time, range, window, first, last, upto }: Window,
+        lane: &Lane,
+        see: impl FnOnce(&Sight<'_>) -> T,
+    ) -> Option<T> {
         let owners = self.owners.get(&upto)?;
-        let coverage = self.coverage(&range);
-        let agents = self.heartbeats(&range).filter(|h| h.is_agent);
+        let heartbeats = || self.heartbeats(&range).chain(&lane.heartbeats);
+        let coverage = Coverage::new(heartbeats());
+        let agents = heartbeats().filter(|h| h.is_agent);
         let steps = Steps::new(agents.map(|h| (h.node, h.covered_to_ns, h.clock_epoch_ns)));
         let clocks = self.clocks_near(window)?;
         let nat = Translations::new(&self.bindings, &range.connections, clocks);
+        let nat = nat.with_earlier(lane.first.map(|_| &lane.bindings));
         let tail = Evidence::new(&View {
             slabs: &self.slabs,
             owners,
@@ -96,6 +176,7 @@ impl Run {
             window: window + 1,
             until_ns: range.rows.end,
         });
+        let reached = lane.reached(&self.slabs);
         let sight = Sight {
             slabs: &self.slabs,
             settings: &self.settings,
@@ -107,15 +188,14 @@ impl Run {
             window,
             time,
             rows: range.rows.clone(),
-            horizon_ns: range.requests.end,
+            horizon_ns: range.long.end,
             evidence: &self.evidence,
             tail: &tail,
             first,
             last,
+            reached: &reached,
         };
-        let relays = Relays::decide(&sight);
-        let paths = path::build(&sight, &relays);
-        Some(write(&Scope { sight: &sight, relays: &relays }, &paths))
+        Some(see(&sight))
     }
 
     /// Drops what no window from this one on looks at.
@@ -170,6 +250,35 @@ impl Run {
         }
     }
 
+    /// Finds the same in the windows that the slow lane read of, and in the one between them and the
+    /// range.
+    fn link_lane(&mut self, lane: &mut Lane, near: u32, range: &ReadRange, upto: usize) {
+        if lane.pods.is_empty() {
+            return;
+        }
+        let first = self.slabs.first().min(lane.until);
+        lane.first = Some(first);
+        self.slabs.seal(first..lane.until);
+        let (Some(owners), Some(clocks)) = (self.owners.get(&upto), self.clocks_near(near)) else {
+            return;
+        };
+        for window in first..near {
+            let start_ns = i64::from(window) * self.settings.window_ns;
+            let time = start_ns..start_ns + self.settings.window_ns;
+            let until_ns = range_of_stage(time, self.stage, &self.settings).rows.end;
+            let nat = Translations::new(&self.bindings, &range.connections, clocks);
+            let view = View {
+                slabs: &self.slabs,
+                owners,
+                nat: nat.with_earlier(Some(&lane.bindings)),
+                settings: &self.settings,
+                window,
+                until_ns,
+            };
+            lane.evidence.entry(window).or_insert_with(|| Evidence::new(&view));
+        }
+    }
+
     fn clocks_near(&self, window: u32) -> Option<Known<'_>> {
         let clocks = self.clocks.get(&window)?;
         Some(Known { clocks, slabs: &self.slabs, settings: &self.settings })
@@ -185,13 +294,26 @@ impl Run {
         visible.len()
     }
 
-    fn coverage(&self, range: &ReadRange) -> Coverage {
-        Coverage::new(self.heartbeats(range))
-    }
-
     fn heartbeats<'a>(&'a self, range: &'a ReadRange) -> impl Iterator<Item = &'a Heartbeat> {
         self.slabs.heartbeats.iter().filter(|h| {
             range.heartbeats.contains(&h.event_ns) && h.covered_from_ns < range.rows.end
         })
     }
+}
+
+/// A window that is looked at.
+struct Window {
+    time: Range<i64>,
+    range: ReadRange,
+    window: u32,
+    first: u32,
+    last: u32,
+    /// Which owners are known.
+    upto: usize,
+}
+
+fn decided(sight: &Sight<'_>) -> (Relays, Paths) {
+    let relays = Relays::decide(sight);
+    let paths = path::build(sight, &relays);
+    (relays, paths)
 }

@@ -1,7 +1,8 @@
 //! What is looked at to decide one window: rows, exact links, and who watched and owned what.
 //!
 //! It reaches back by the guard, for calls of requests that end in the window, and ahead by a
-//! little more than clocks may differ. Every decision is a function of what is in sight here, so
+//! little more than clocks may differ; further back only at the places where requests of the window's
+//! paths were served then (`slow.rs`). Every decision is a function of what is in sight here, so
 //! that it is the same in a run of any length.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,8 @@ use crate::ownership::Ownership;
 use crate::row_map::RowMap;
 use crate::slab::{ExchangeId, RowId, SpanId};
 use crate::slabs::Slabs;
+use crate::slow::Reached;
+use crate::window::{longest_ns, window_start};
 use crate::{Settings, Stage};
 
 /// An exchange is reported again within so many windows, or taken for another one.
@@ -45,6 +48,7 @@ pub(crate) struct Sight<'a> {
     /// The first window in sight, and the last that may hold a request that was open.
     pub(crate) first: u32,
     pub(crate) last: u32,
+    pub(crate) reached: &'a Reached<'a>,
 }
 
 impl<'a> Sight<'a> {
@@ -69,6 +73,27 @@ impl<'a> Sight<'a> {
         (self.first..self.window + 2).map(move |window| (window, view.visible(window)))
     }
 
+    /// The first window in which anything is in sight.
+    pub(crate) fn earliest(&self) -> u32 {
+        self.reached.first.unwrap_or(self.first)
+    }
+
+    /// Since when everything is known of a place.
+    pub(crate) fn known_from(&self, place: u32) -> i64 {
+        self.reached.places.get(&place).copied().unwrap_or(self.rows.start)
+    }
+
+    /// The first window in which a place is in sight.
+    pub(crate) fn first_of(&self, place: u32) -> u32 {
+        if self.reached.places.contains_key(&place) { self.earliest() } else { self.first }
+    }
+
+    /// Whether a request that ended is short enough to be followed whole.
+    pub(crate) fn is_followed(&self, request: &Exchange) -> bool {
+        let end_ns = window_start(request.end_ns, self.settings) + self.settings.window_ns;
+        request.start_ns >= end_ns - longest_ns(self.settings)
+    }
+
     /// Whether a request is known, at this stage, and may have been served in the time in sight.
     pub(crate) fn was_open(&self, request: &Exchange) -> bool {
         request.end_ns < self.horizon_ns && request.start_ns < self.rows.end
@@ -84,7 +109,7 @@ impl<'a> Sight<'a> {
         if window == self.window + 1 {
             Some(self.tail)
         } else if window < self.first {
-            None
+            self.reached.evidence?.get(&window)
         } else {
             self.evidence.get(&window)
         }
@@ -124,7 +149,11 @@ impl<'a> Sight<'a> {
 
     /// Requests of which only the client's end was seen.
     pub(crate) fn unseen_requests(&self) -> impl Iterator<Item = Unseen> + use<'a> {
-        self.all_evidence().flat_map(|e| e.unseen.iter().copied())
+        let earlier = self.reached.evidence.into_iter().flat_map(BTreeMap::values);
+        let earlier = earlier.flat_map(|e| e.unseen.iter().copied());
+        let places = &self.reached.places;
+        let earlier = earlier.filter(|unseen| places.contains_key(&unseen.place));
+        self.all_evidence().flat_map(|e| e.unseen.iter().copied()).chain(earlier)
     }
 
     /// Places that send spans of some of their requests, and of less than half of them.
@@ -134,8 +163,11 @@ impl<'a> Sight<'a> {
             *spans.entry(*place).or_default() += count;
         }
         let requests = |place: u32| -> usize {
-            let slabs = self.windows().filter_map(|(window, _)| self.slabs.slab(window));
-            slabs.map(|slab| slab.servers(place).len()).sum()
+            let seen = |(window, visible): (u32, usize)| {
+                let servers = self.slabs.slab(window).map_or(&[][..], |slab| slab.servers(place));
+                servers.iter().filter(|&&row| (row as usize) < visible).count()
+            };
+            self.windows().map(seen).sum()
         };
         spans.retain(|&place, count| *count * 2 < requests(place));
         spans.into_keys().collect()
@@ -214,6 +246,36 @@ impl<'a> Sight<'a> {
         later.unwrap_or(id)
     }
 
+    /// The last row of the same exchange that is known, however late it ended.
+    pub(crate) fn latest(&self, id: ExchangeId) -> ExchangeId {
+        let exchange = self.exchange(id);
+        if !exchange.may_go_on() {
+            return id;
+        }
+        let later = (id.window + 1..self.last + 1).rev().find_map(|window| {
+            let slab = self.slabs.slab(window)?;
+            let row = slab.same_exchange(exchange)?;
+            self.was_open(&slab.exchanges[row as usize]).then_some(RowId { window, row })
+        });
+        later.unwrap_or(id)
+    }
+
+    /// Whether a row stands for its exchange: as the last word in sight, or, where nothing of it is
+    /// in sight, as the last that is known.
+    pub(crate) fn stands_for_exchange(&self, id: ExchangeId) -> bool {
+        let exchange = self.exchange(id);
+        if exchange.end_ns < self.rows.end {
+            return self.is_last_word(id);
+        }
+        let in_sight = |window: u32| {
+            let slab = self.slabs.slab(window).filter(|slab| slab.has_unended())?;
+            let row = &slab.exchanges[slab.same_exchange(exchange)? as usize];
+            (row.may_go_on() && row.end_ns < self.rows.end).then_some(())
+        };
+        let first = self.first_of(exchange.place);
+        self.latest(id) == id && (first..self.window + 2).all(|window| in_sight(window).is_none())
+    }
+
     /// The newest row of the same exchange that was reported before this one.
     fn earlier(&self, id: ExchangeId) -> Option<ExchangeId> {
         (id.window.saturating_sub(REPEATS_WITHIN)..id.window).rev().find_map(|window| {
@@ -263,7 +325,7 @@ impl<'a> Sight<'a> {
 
     /// How the connection of an exchange ended, as far as it has.
     pub(crate) fn end_cause(&self, exchange: &Exchange) -> Option<EndCause> {
-        let windows = (self.first..self.window + 2).rev();
+        let windows = (self.earliest()..self.window + 2).rev();
         windows.filter_map(|window| self.slabs.slab(window)).find_map(|slab| {
             let of_socket = |e: &&Ending| e.node == exchange.node && e.event_ns < self.rows.end;
             let from = slab.endings.partition_point(|e| e.socket_cookie < exchange.socket_cookie);

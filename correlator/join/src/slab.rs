@@ -286,6 +286,11 @@ impl Slab {
         &self.attempts[range.start as usize..range.end as usize]
     }
 
+    /// Whether a request ended here that began before a moment.
+    pub(crate) fn has_request_since_before(&self, ns: i64) -> bool {
+        self.exchanges.iter().any(|e| e.role == Role::Server && e.start_ns < ns)
+    }
+
     /// Whether exchanges here may be reported again.
     pub(crate) fn has_unended(&self) -> bool {
         self.has_unended

@@ -1,6 +1,6 @@
 //! The slabs that are held, and the names that their rows share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use crate::Settings;
@@ -23,6 +23,22 @@ pub(crate) struct Slabs {
     pub(crate) bindings: Vec<Binding>,
     pub(crate) heartbeats: Vec<Heartbeat>,
     pub(crate) objects: Vec<tables::ClusterObject>,
+}
+
+/// Slabs before those that are held.
+#[derive(Debug, Default)]
+pub(crate) struct Front {
+    first: u32,
+    slabs: VecDeque<Slab>,
+}
+
+impl Front {
+    pub(crate) fn drop_exchanges_of(&mut self, pods: &BTreeSet<Name>) {
+        for slab in &mut self.slabs {
+            slab.exchanges.retain(|e| e.pod.is_none_or(|pod| !pods.contains(&pod)));
+            slab.open();
+        }
+    }
 }
 
 /// Places by pod, or by namespace on a node.
@@ -65,10 +81,14 @@ impl Slabs {
         }
     }
 
-    /// Adds rows. Those of the slabs' tables with an event time outside `rows` are left out.
-    pub(crate) fn add(&mut self, mut columns: Columns, rows: &Range<i64>) {
+    /// Makes the names and ids of rows those of the slabs, once and before they are added.
+    pub(crate) fn rename(&mut self, columns: &mut Columns) {
         columns.rename(&mut self.names);
         self.odd_ids.take(std::mem::take(&mut columns.odd_ids));
+    }
+
+    /// Adds rows. Those of the slabs' tables with an event time outside `rows` are left out.
+    pub(crate) fn add(&mut self, mut columns: Columns, rows: &Range<i64>) {
         self.bindings.append(&mut columns.bindings);
         self.heartbeats.append(&mut columns.heartbeats);
         self.objects.append(&mut columns.objects);
@@ -137,6 +157,34 @@ impl Slabs {
         while self.first < window && self.slabs.pop_front().is_some() {
             self.first += 1;
         }
+    }
+
+    /// Puts other slabs in the place of those before a window, and answers these.
+    pub(crate) fn exchange_front(&mut self, before: u32, front: Front) -> Front {
+        let mut taken = Front { first: self.first, slabs: VecDeque::new() };
+        while self.first < before {
+            let Some(slab) = self.slabs.pop_front() else { break };
+            taken.slabs.push_back(slab);
+            self.first += 1;
+        }
+        if front.slabs.is_empty() {
+            return taken;
+        }
+        let end = front.first + u32::try_from(front.slabs.len()).unwrap_or(u32::MAX);
+        while self.first > end {
+            self.slabs.push_front(Slab::default());
+            self.first -= 1;
+        }
+        for slab in front.slabs.into_iter().rev() {
+            self.slabs.push_front(slab);
+            self.first -= 1;
+        }
+        taken
+    }
+
+    /// Window of the first slab.
+    pub(crate) fn first(&self) -> u32 {
+        self.first
     }
 
     pub(crate) fn slab(&self, window: u32) -> Option<&Slab> {

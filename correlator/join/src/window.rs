@@ -20,6 +20,8 @@ pub struct ReadRange {
     /// Beyond `rows`, only requests received that began before its end: they were still open, and
     /// may have caused what is in it.
     pub requests: Range<i64>,
+    /// Beyond `requests`, only those of them that lasted longer than [`long_ns`].
+    pub long: Range<i64>,
     /// NAT bindings, which are reported again each active timeout.
     pub connections: Range<i64>,
     pub heartbeats: Range<i64>,
@@ -35,7 +37,31 @@ pub fn read_range(windows: Range<i64>, settings: &Settings) -> ReadRange {
     range.connections.start -= settings.window_ns;
     // What is known of clocks rests on samples around the first of these rows.
     range.heartbeats.start = range.rows.start - SAMPLE_GAP_NS_MAX;
+    // Who owned an address is asked of calls that are read back too.
+    range.cluster.start = range.rows.start - longest_ns(settings);
     range
+}
+
+/// The same with all that the slow lane may ask for: what must still be there to compute `windows`.
+pub fn furthest_range(windows: Range<i64>, settings: &Settings) -> ReadRange {
+    let mut range = read_range(windows, settings);
+    let back_ns = longest_ns(settings);
+    range.rows.start -= back_ns;
+    range.connections.start -= back_ns;
+    range.heartbeats.start -= back_ns;
+    range
+}
+
+/// The longest request that is followed whole. A guard of the allowed lateness is left, so that the
+/// row of a request has come when the windows in which it began become final.
+pub(crate) fn longest_ns(settings: &Settings) -> i64 {
+    let guard_ns = settings.guard_ns.min(settings.lateness_ns);
+    settings.slow.back_ns.min(settings.lateness_ns - settings.guard_ns).max(guard_ns)
+}
+
+/// Requests that lasted no longer are in the range of every window that they touch.
+pub fn long_ns(settings: &Settings) -> i64 {
+    settings.guard_ns.min(settings.lateness_ns) - settings.skew_ns - COARSEST_STAMP_NS
 }
 
 /// What of that one window's stage looks at. Provisional rows must not depend on what has arrived
@@ -44,10 +70,14 @@ pub(crate) fn range_of_stage(window: Range<i64>, stage: Stage, settings: &Settin
     let rows = window_start(window.start - settings.guard_ns, settings)
         ..window.end + settings.skew_ns + COARSEST_STAMP_NS;
     // A call may end long before the request that caused it.
-    let open_until = window.end + settings.guard_ns.min(settings.lateness_ns);
-    let open_until = if stage == Stage::Provisional { rows.end } else { open_until };
+    let until = |ns: i64| match stage {
+        Stage::Provisional => rows.end,
+        Stage::Revised | Stage::Final => rows.end.max(window.end + ns),
+    };
+    let open_until = until(settings.guard_ns.min(settings.lateness_ns));
     ReadRange {
-        requests: rows.end..open_until.max(rows.end),
+        requests: rows.end..open_until,
+        long: open_until..until(longest_ns(settings)),
         connections: rows.start - settings.active_timeout_ns - settings.propagation_ns..rows.end,
         heartbeats: rows.start..rows.end + HEARTBEAT_NS_MAX,
         cluster: rows.start..rows.end + settings.propagation_ns,

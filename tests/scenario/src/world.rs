@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use collector::admit::Admission;
-use join::window::read_range;
+use join::window::{furthest_range, read_range};
 use join::{Observations, Settings};
 use tables::Origin;
 
@@ -106,28 +106,34 @@ impl World {
         ]
     }
 
-    /// The rows that have arrived of those that computing these windows reads.
+    /// The rows that have arrived of those that computing these windows may read.
     pub(crate) fn read(&self, windows: &Range<i64>, settings: &Settings) -> Observations {
-        let range = read_range(windows.clone(), settings);
+        let is_long = |row: &tables::Exchange| {
+            windows.contains(&row.event_ns) && row.event_ns - row.start_ns > settings.guard_ns
+        };
+        let range =
+            if self.arrived.exchanges.iter().any(is_long) { furthest_range } else { read_range };
+        let range = range(windows.clone(), settings);
+        let with_open_requests = range.rows.start..range.long.end;
         macro_rules! within {
-            ($field:ident, $range:ident) => {
+            ($field:ident, $range:expr) => {
                 self.arrived
                     .$field
                     .iter()
-                    .filter(|row| range.$range.contains(&row.event_ns))
+                    .filter(|row| $range.contains(&row.event_ns))
                     .cloned()
                     .collect()
             };
         }
         Observations {
-            exchanges: within!(exchanges, rows),
-            connections: within!(connections, connections),
-            nat_bindings: within!(nat_bindings, connections),
-            spans: within!(spans, rows),
-            access_logs: within!(access_logs, rows),
-            heartbeats: within!(heartbeats, heartbeats),
+            exchanges: within!(exchanges, with_open_requests),
+            connections: within!(connections, range.connections),
+            nat_bindings: within!(nat_bindings, range.connections),
+            spans: within!(spans, range.rows),
+            access_logs: within!(access_logs, range.rows),
+            heartbeats: within!(heartbeats, range.heartbeats),
             cluster_objects: self.arrived.cluster_objects.clone(),
-            quarantine: within!(quarantine, rows),
+            quarantine: within!(quarantine, range.rows),
         }
     }
 

@@ -97,9 +97,10 @@ impl Exchange {
     }
 
     /// The last moment at which this exchange can still have been served. Without a response the
-    /// end that was seen is only the end of the request.
+    /// end that was seen is only the end of the request; of one that goes on it is none.
     pub(crate) fn upper_ns(&self) -> i64 {
-        if self.has_response() { self.end_ns } else { i64::MAX }
+        let has_ended = self.has_response() && self.ended != Ended::Open;
+        if has_ended { self.end_ns } else { i64::MAX }
     }
 
     /// The same for a proxy, which drops a request with its client's connection.

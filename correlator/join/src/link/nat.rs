@@ -12,8 +12,10 @@ use crate::columns::{Binding, Exchange};
 use crate::comparison::{Known, Stamp};
 use crate::reason::Reason;
 
-/// Position of a binding in [`Bindings`].
+/// Position of a binding in [`Bindings`]; with the highest bit set, in those that the slow lane read.
 pub(crate) type BindingId = u32;
+
+const EARLIER: BindingId = 1 << 31;
 
 /// Node-to-node forwarding of a NodePort is two translations, a load balancer before it a third.
 const CHAIN_MAX: usize = 3;
@@ -114,6 +116,8 @@ impl Bindings {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Translations<'a> {
     bindings: &'a Bindings,
+    /// Older ones that the slow lane read. All of them may be looked at.
+    earlier: Option<&'a Bindings>,
     sighted_from_ns: i64,
     sighted_until_ns: i64,
     pub(crate) clocks: Known<'a>,
@@ -121,11 +125,20 @@ pub(crate) struct Translations<'a> {
 
 impl<'a> Translations<'a> {
     pub(crate) fn new(bindings: &'a Bindings, sighted: &Range<i64>, clocks: Known<'a>) -> Self {
-        Self { bindings, sighted_from_ns: sighted.start, sighted_until_ns: sighted.end, clocks }
+        let (sighted_from_ns, sighted_until_ns) = (sighted.start, sighted.end);
+        Self { bindings, earlier: None, sighted_from_ns, sighted_until_ns, clocks }
+    }
+
+    /// The same, and bindings sighted before.
+    pub(crate) fn with_earlier(self, earlier: Option<&'a Bindings>) -> Self {
+        Self { earlier, ..self }
     }
 
     pub(crate) fn get(&self, id: BindingId) -> &'a Binding {
-        self.bindings.get(id)
+        match self.earlier {
+            Some(earlier) if id & EARLIER != 0 => earlier.get(id & !EARLIER),
+            _ => self.bindings.get(id),
+        }
     }
 
     /// The binding that a client's connection went through, known from the client's end alone.
@@ -162,22 +175,30 @@ impl<'a> Translations<'a> {
         Ok(chain)
     }
 
-    fn with_original(&self, tuple: Tuple) -> impl Iterator<Item = BindingId> + use<'_, 'a> {
-        let (rows, chains) = (&self.bindings.rows, &self.bindings.by_original);
-        let is_wanted = |&row: &u32| rows[row as usize].original == tuple;
-        let head = chains.heads.find(hash(tuple), is_wanted).copied();
-        chains.rows(head).filter(|&id| self.is_visible(id))
+    fn with_original(&self, tuple: Tuple) -> impl Iterator<Item = BindingId> + use<'a> {
+        self.visible(tuple, |bindings| &bindings.by_original, |binding| binding.original)
     }
 
-    fn with_reply(&self, tuple: Tuple) -> impl Iterator<Item = BindingId> + use<'_, 'a> {
-        let (rows, chains) = (&self.bindings.rows, &self.bindings.by_reply);
-        let is_wanted = |&row: &u32| rows[row as usize].reply == tuple;
-        let head = chains.heads.find(hash(tuple), is_wanted).copied();
-        chains.rows(head).filter(|&id| self.is_visible(id))
+    fn with_reply(&self, tuple: Tuple) -> impl Iterator<Item = BindingId> + use<'a> {
+        self.visible(tuple, |bindings| &bindings.by_reply, |binding| binding.reply)
     }
 
-    fn is_visible(&self, id: BindingId) -> bool {
-        (self.sighted_from_ns..self.sighted_until_ns).contains(&self.get(id).event_ns)
+    /// Bindings with one tuple.
+    fn visible(
+        &self,
+        tuple: Tuple,
+        chains: fn(&Bindings) -> &Chains,
+        of: fn(&Binding) -> Tuple,
+    ) -> impl Iterator<Item = BindingId> + use<'a> {
+        let rows = move |bindings: &'a Bindings| {
+            let is_wanted = |&row: &u32| of(&bindings.rows[row as usize]) == tuple;
+            let head = chains(bindings).heads.find(hash(tuple), is_wanted).copied();
+            chains(bindings).rows(head)
+        };
+        let (bindings, sighted) = (self.bindings, self.sighted_from_ns..self.sighted_until_ns);
+        let is_visible = move |id: &u32| sighted.contains(&bindings.get(*id).event_ns);
+        let earlier = self.earlier.into_iter().flat_map(move |bindings| rows(bindings));
+        rows(bindings).filter(is_visible).chain(earlier.map(|id| id | EARLIER))
     }
 
     fn newest_before(

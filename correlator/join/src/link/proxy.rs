@@ -43,7 +43,7 @@ impl Lines {
         let view = sight.view();
         let mut lines = Self::default();
         let mut known: BTreeMap<(Address, i64), Option<u32>> = BTreeMap::new();
-        for (window, _) in sight.windows() {
+        for window in sight.earliest()..sight.window + 2 {
             let Some(slab) = sight.slabs.slab(window) else { continue };
             for (row, log) in slab.access_logs.iter().enumerate() {
                 if log.event_ns >= view.until_ns {
@@ -57,7 +57,7 @@ impl Lines {
                     Some(pod) => sight.slabs.place_of_pod(pod),
                     None => log.emitter_ip.and_then(of_address),
                 };
-                if let Some(place) = place {
+                if let Some(place) = place.filter(|&place| window >= sight.first_of(place)) {
                     let id = RowId { window, row: row as u32 };
                     lines.of_place.entry(place).or_default().push(id);
                     let port = log.remote_port.and_then(|port| u16::try_from(port).ok());

@@ -50,7 +50,7 @@ pub(super) fn has_twin_parents(sight: &Sight<'_>, callee: ExchangeId) -> bool {
     let Some(wanted) = span.and_then(|s| sight.slabs.span(s).parent) else { return false };
     let trace = span.map_or(0, |s| sight.slabs.span(s).trace);
     let mut rows = Vec::new();
-    for window in sight.first..sight.window + 2 {
+    for window in sight.earliest()..sight.window + 2 {
         if let Some(slab) = sight.slabs.slab(window) {
             slab.with_span_id(trace, wanted, &mut rows);
         }

@@ -60,16 +60,16 @@ fn first_start(sight: &Sight<'_>, place: u32) -> i64 {
         let mut visible = exchanges.filter(|e| sight.was_open(e));
         first_ns = first_ns.min(visible.next().map_or(i64::MAX, |e| e.start_ns));
     }
-    first_ns.max(sight.rows.start)
+    first_ns.max(sight.known_from(place))
 }
 
 /// Calls of a place that began at `from_ns` or later and ended before the window.
-fn older_calls<'a>(
+pub(crate) fn older_calls<'a>(
     sight: &'a Sight<'_>,
     place: u32,
     from_ns: i64,
 ) -> impl Iterator<Item = (u32, u32)> + 'a {
-    (sight.first..sight.window).flat_map(move |window| {
+    (sight.first_of(place)..sight.window).flat_map(move |window| {
         let slab = sight.slabs.slab(window);
         let calls = slab.map_or(&[][..], |slab| slab.clients(place));
         let begun = |row: &u32| slab.is_some_and(|s| s.exchanges[*row as usize].start_ns < from_ns);
@@ -92,7 +92,7 @@ pub(super) fn scene(sight: &Sight<'_>, place: u32, from_ns: i64) -> Option<Scene
     if scene.clients.is_empty() && scene_is_quiet(sight, place) {
         return None;
     }
-    for window in sight.first..=sight.last {
+    for window in sight.first_of(place)..=sight.last {
         let Some(slab) = sight.slabs.slab(window) else { continue };
         let may_matter =
             |e: &Exchange| sight.was_open(e) && (e.end_ns >= from_ns || !e.has_response());
@@ -103,7 +103,7 @@ pub(super) fn scene(sight: &Sight<'_>, place: u32, from_ns: i64) -> Option<Scene
         scene.servers.extend(rows.map(|&row| RowId { window, row }));
     }
     scene.clients.retain(|&id| sight.is_last_word(id));
-    scene.servers.retain(|&id| sight.is_last_word(id));
+    scene.servers.retain(|&id| sight.stands_for_exchange(id));
     scene.clients.sort_by_key(|&id| (sight.exchange(id).start_ns, id));
     scene.servers.sort_by_key(|&id| (sight.exchange(id).start_ns, id));
     Some(scene)

@@ -127,8 +127,9 @@ impl<'a> Threads<'a> {
 fn habits(sight: &Sight<'_>, place: u32) -> BTreeMap<u32, Habits> {
     let mut habits: BTreeMap<u32, Habits> = BTreeMap::new();
     let mut busy_until: BTreeMap<(u32, u32), i64> = BTreeMap::new();
-    for (window, visible) in sight.windows() {
+    for window in sight.first_of(place)..sight.window + 2 {
         let Some(slab) = sight.slabs.slab(window) else { continue };
+        let visible = sight.view().visible(window);
         let is_seen = |row: &&u32| {
             (**row as usize) < visible && sight.is_last_word(RowId { window, row: **row })
         };

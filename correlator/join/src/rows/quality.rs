@@ -22,6 +22,7 @@ pub(super) fn rows(
     clock_offsets: &[tables::ClockOffset],
 ) -> Vec<DataQuality> {
     let mut rows = missing(scope, found);
+    rows.extend(not_read_back(scope));
     let quarantined = clock_offsets.iter().filter(|row| row.quarantined);
     rows.extend(quarantined.map(|pair| DataQuality {
         detail: Some("messages in both directions contradict each other".into()),
@@ -49,6 +50,21 @@ fn missing(scope: &Scope<'_>, found: &Found) -> Vec<DataQuality> {
     }
     let counted = counts.into_iter();
     counted.map(|(code, count)| row(scope, check::MISSING_SEGMENT, code, count)).collect()
+}
+
+/// What the limits of the slow lane left out.
+fn not_read_back(scope: &Scope<'_>) -> impl Iterator<Item = DataQuality> {
+    let over = scope.sight.reached.over;
+    let found = [
+        ("age", over.age, "requests that began longer ago than is read back"),
+        ("exchanges", over.exchanges, "pods with more exchanges than are read back of one"),
+        ("pods", over.pods, "pods beyond as many as are read back for a window"),
+    ];
+    let found = found.into_iter().filter(|(_, left_out, _)| *left_out > 0);
+    found.map(|(limit, left_out, what)| DataQuality {
+        detail: Some(what.to_owned()),
+        ..row(scope, check::SLOW_LANE, limit, count(left_out))
+    })
 }
 
 /// Trace ids under which several requests began, or several spans have one span id.

@@ -115,17 +115,6 @@ fn provisional_row_does_not_say_that_a_call_had_no_cause() {
 }
 
 #[test]
-fn request_longer_than_the_guard_is_not_complete() {
-    let mut scene = Scene::new();
-    scene.heartbeats("node-1", -120_000, -60_000);
-    scene.heartbeats("node-2", -120_000, -60_000);
-    scene.arrival(40_000, -50_000, 100, 300);
-    let path = scene.rows().paths.remove(0);
-    assert_eq!(path.verdict, "partial");
-    assert_eq!(path.missing, ["calls of ingress-0: MISSING_BEYOND_GUARD"]);
-}
-
-#[test]
 fn request_that_goes_on_after_a_silence_is_final_in_one_window_only() {
     for resumed in [11_000, 15_000, 25_000, 34_000] {
         let mut scene = Scene::new();

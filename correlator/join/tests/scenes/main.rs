@@ -6,6 +6,7 @@ mod hostile;
 mod lines;
 mod losses;
 mod scene;
+mod slow;
 mod statistics;
 mod sums;
 mod times;

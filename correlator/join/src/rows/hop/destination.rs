@@ -3,6 +3,7 @@
 use crate::SECOND;
 use crate::address::End;
 use crate::columns::{Attempt, Exchange};
+use crate::names::Name;
 use crate::ownership::Owner;
 use crate::path::Leg;
 use crate::reason::Reason;
@@ -88,11 +89,12 @@ impl Writer<'_> {
             _ => {}
         }
         let (mut from_ns, to_ns) = (exchange.start_ns, exchange.end_ns);
+        let known_from_ns = self.scope.sight.known_from(exchange.place);
         if exchange.is_stream {
             // Calls meanwhile were decided in their own windows, where the stream was open.
-            from_ns = from_ns.max(self.scope.sight.rows.start);
+            from_ns = from_ns.max(known_from_ns);
         }
-        let is_unread = from_ns < self.scope.sight.rows.start;
+        let is_unread = from_ns < known_from_ns;
         let unread = is_unread.then_some(Reason::MissingBeyondGuard);
         let coverage = self.scope.sight.coverage;
         let lost = coverage.nearly_whole(Some(exchange.node), from_ns, to_ns).err();
@@ -120,6 +122,13 @@ impl Writer<'_> {
         pod.is_some_and(|pod| pod.to_ns.saturating_add(slack_ns) < opened_ns)
     }
 
+    /// Whether the rows of a pod were read that it had when a call to it went on.
+    fn was_read(&self, leg: &Leg, pod: Name) -> bool {
+        let sight = self.scope.sight;
+        let Some(client) = leg.client.map(|call| self.exchange(call)) else { return true };
+        client.end_ns >= sight.reached.pods.get(&pod).copied().unwrap_or(sight.rows.start)
+    }
+
     /// The server's end was not seen: whose address it is, and why nobody saw it.
     fn unseen_server(&self, leg: &Leg, end: End, hop: &mut HopRow, findings: &mut Findings) {
         hop.destination.end = Some((end.ip, end.port));
@@ -134,7 +143,9 @@ impl Writer<'_> {
                 let is_undecided =
                     leg.client.is_some_and(|c| self.scope.sight.undecided(c).is_some());
                 let answered = answered && !is_undecided && !self.is_multiplexed(leg);
+                let is_unread = || !self.was_read(leg, pod.uid);
                 let why = why.or(answered.then_some(Reason::MissingLate));
+                let why = why.map(|why| if is_unread() { Reason::MissingBeyondGuard } else { why });
                 if let Some(why) = why {
                     hop.reasons.insert(why);
                     findings.miss(format!("server end in {}", self.scope.text(pod.name)), why);
