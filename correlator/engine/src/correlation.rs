@@ -1,12 +1,13 @@
 //! A run of adjacent windows: read stretch by stretch, each window computed when its rows are there.
 //!
 //! While one window is computed, the rows of the next are read and the rows of the one before are
-//! written, so that two cores have work and a run of any length holds a few windows in memory.
+//! written, so that two cores have work and a run of any length holds a few windows in memory. A
+//! window with requests longer than the guard may ask for earlier rows; it waits for them.
 
 use std::ops::Range;
 
 use join::window::{ReadRange, read_range};
-use join::{Run, Settings, Stage, WindowBatches, WindowRows};
+use join::{Earlier, Run, Settings, Stage, WindowBatches, WindowRows};
 use store::StoreError;
 
 use crate::input::{Input, InputError, Limit, Taken};
@@ -130,8 +131,7 @@ async fn each<'a, S: Sink>(
                 run.add(columns, &rows);
             }
             run.forget_before(start);
-            let computed = S::of(&mut run, start);
-            (run, computed)
+            look::<S>(run, start)
         });
         let read = async {
             match starts.get(nth + 1) {
@@ -148,15 +148,37 @@ async fn each<'a, S: Sink>(
         let (computed, read, written) = tokio::join!(compute, read, write);
         written?;
         next = read?;
-        // A bug in the pure core: the panic goes on where it can be seen.
-        let (same, window) = computed.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
-        run = same;
-        done = Some(window);
+        let mut looked = joined(computed);
+        while let Some(earlier) = looked.earlier.take() {
+            looked.run = feed.read_back(looked.run, &earlier).await?;
+            let again = move || look::<S>(looked.run, start);
+            looked = joined(tokio::task::spawn_blocking(again).await);
+        }
+        run = looked.run;
+        done = looked.window;
     }
     if let Some(window) = done {
         sink.take(window).await?;
     }
     Ok((feed, sink))
+}
+
+/// A run that looked at a window: it needs earlier rows, or computed it.
+struct Looked<W> {
+    run: Run,
+    earlier: Option<Earlier>,
+    window: Option<W>,
+}
+
+fn look<S: Sink>(mut run: Run, start_ns: i64) -> Looked<S::Window> {
+    let earlier = run.earlier(start_ns);
+    let window = earlier.is_none().then(|| S::of(&mut run, start_ns));
+    Looked { run, earlier, window }
+}
+
+/// A bug in the pure core: the panic goes on where it can be seen.
+fn joined<T>(done: Result<T, tokio::task::JoinError>) -> T {
+    done.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
 }
 
 /// Reads the rows of one window after another, each row once.
@@ -179,7 +201,7 @@ impl<'a> Feed<'a> {
     async fn read(&mut self, start_ns: i64) -> Result<(Taken, Range<i64>), InputError> {
         let window_ns = self.settings.window_ns;
         let needed = read_range(start_ns..start_ns + window_ns, self.settings);
-        let all = needed.rows.start..needed.requests.end;
+        let all = needed.rows.start..needed.long.end;
         // Rows come in whole windows: the links of one are not looked for again when the rest of
         // the next one comes.
         let whole = (needed.rows.end - start_ns + window_ns - 1) / window_ns * window_ns;
@@ -190,17 +212,27 @@ impl<'a> Feed<'a> {
         let before = self.upto.replace(range.clone());
         if let Some(upto) = &before {
             range.rows.start = upto.rows.end;
+            range.long.start = upto.long.end;
             range.connections.start = upto.connections.end;
             range.heartbeats.start = upto.heartbeats.end;
             range.cluster.start = upto.cluster.end;
         }
         // Heartbeats and bindings count for later windows too, also where nothing else happened.
-        let mut taken = self.input.columns(&range, self.limit).await?;
+        let mut taken = self.input.columns(&range, self.limit, self.settings).await?;
         let objects = self.input.objects(&range.cluster, before.is_none(), self.limit, &mut taken);
         objects.await?;
         self.pins.merge(&taken.pins);
         self.read += taken.rows;
         let all = all.start..all.end.max(range.rows.end);
         Ok((taken, all))
+    }
+
+    /// Hands the run the earlier rows that it asked for.
+    async fn read_back(&mut self, mut run: Run, earlier: &Earlier) -> Result<Run, InputError> {
+        let take = |columns| run.reach_back(columns);
+        let (pins, rows) = self.input.earlier(earlier, self.limit, take).await?;
+        self.pins.merge(&pins);
+        self.read += rows;
+        Ok(run)
     }
 }

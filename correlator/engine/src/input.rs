@@ -13,7 +13,11 @@ use tables::DecodeError;
 use crate::pins::Pins;
 
 mod columns;
+mod earlier;
 mod followed;
+mod long;
+
+use long::LongRequests;
 
 pub(crate) use columns::Taken;
 pub(crate) use followed::{Arrival, Followed, collector_of};
@@ -50,6 +54,8 @@ pub(crate) struct Input {
     heartbeats: Followed<tables::Heartbeat>,
     quarantine: Followed<tables::Quarantine>,
     cluster_objects: Followed<tables::ClusterObject>,
+    /// Requests longer than the guard, by file.
+    long: LongRequests,
     /// How often new files were looked for.
     looks: Look,
 }
@@ -69,6 +75,7 @@ impl Input {
             heartbeats: Followed::new(store),
             quarantine: Followed::new(store),
             cluster_objects: Followed::new(store),
+            long: LongRequests::default(),
             looks: 0,
         }
     }
@@ -168,6 +175,7 @@ impl Input {
     /// Drops what no window from here on reads.
     pub(crate) fn forget_before(&mut self, ns: i64) {
         self.exchanges.forget_before(ns);
+        self.long.retain(|path| self.exchanges.has(path));
         self.connections.forget_before(ns);
         self.nat_bindings.forget_before(ns);
         self.failures.forget_before(ns);

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use join::window::{read_range, window_start};
+use join::window::{furthest_range, window_start};
 use store::maintain::{Limits, hour_number};
 use store::{Acquired, Commit, Lease, Store, StoreError, Table};
 use tables::Layer;
@@ -258,7 +258,7 @@ pub(crate) async fn first_window_kept(
     }
     Ok(first_hour.map(|hour: i64| {
         let kept_ns = hour.saturating_mul(3_600 * join::SECOND);
-        let reads_back_ns = -read_range(0..settings.window_ns, settings).connections.start;
+        let reads_back_ns = -furthest_range(0..settings.window_ns, settings).connections.start;
         window_start(kept_ns + reads_back_ns + settings.window_ns - 1, settings)
     }))
 }

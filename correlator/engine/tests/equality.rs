@@ -5,8 +5,9 @@ mod scene;
 
 use engine::Config;
 use engine::backfill::{Begin, backfill};
-use join::SECOND;
+use join::{SECOND, SlowLimits};
 use scene::{Scene, T0};
+use tables::{Ambiguous, DataQuality, Path};
 use tokio::sync::OnceCell;
 
 /// Windows of the scene: more than the longest run.
@@ -101,4 +102,97 @@ async fn backfill_that_was_stopped_goes_on_there_and_a_third_run_changes_nothing
     let third = backfill(&config, range, begin, &stopped, |_| {}).await.unwrap();
     assert_eq!((third.windows, third.changed, third.commits), (66, 0, 0));
     assert_eq!(scene.versions("path"), versions);
+}
+
+/// Windows of the scene with long requests.
+const SLOW_WINDOWS: i64 = 24;
+
+/// A request of 85 s, which is longer than is read back, a stream of 60 s, and a request of 50 s; each
+/// with an early call. The guard is one window.
+async fn with_long_requests() -> Scene {
+    let mut scene = Scene::new().await;
+    scene.settings.guard_ns = 10 * SECOND;
+    scene.settings.lateness_ns = 120 * SECOND;
+    scene.settings.slow = SlowLimits { back_ns: 75 * SECOND, ..SlowLimits::default() };
+    for second in 0..SLOW_WINDOWS * 10 {
+        match second {
+            16 => scene.call_during(15).await,
+            85 => scene.long_request(0..85, "turn").await,
+            101 => scene.long_request(100..101, "open").await,
+            116 => scene.call_during(115).await,
+            160 => scene.long_request(100..160, "close").await,
+            183 => scene.call_during(182).await,
+            230 => scene.long_request(180..230, "turn").await,
+            _ => {}
+        }
+        if second % 40 == 39 {
+            scene.covered_to(second).await;
+            scene.run_until("P", second / 10 - 1).await;
+        }
+    }
+    // Not one window more is final, so that the last commit is that of the last request.
+    scene.covered_to(SLOW_WINDOWS * 10 + 125).await;
+    scene.run_until("F", SLOW_WINDOWS).await;
+    scene
+}
+
+async fn filled_slow(raw: &Scene, windows_per_run: u32) -> Vec<String> {
+    let scene = raw.copy().await;
+    scene.remove_derived();
+    let config = Config { windows_per_run, ..scene.config() };
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let range = T0 * SECOND..(T0 + SLOW_WINDOWS * 10) * SECOND;
+    backfill(&config, range, Begin::Anew, &stopped, |_| {}).await.unwrap();
+    scene.derived_files().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_requests_and_streams_are_the_same_live_and_in_a_backfill_of_any_length() {
+    let live = with_long_requests().await;
+    let told = |path: &Path| {
+        let seconds = (path.start_ns / SECOND - T0, path.end_ns / SECOND - T0);
+        (path.win - T0, seconds, path.verdict.clone(), path.hop_count)
+    };
+    let mut paths: Vec<_> = live.rows::<Path>().await.iter().map(told).collect();
+    paths.sort();
+    let expected = [
+        (80, (0, 85), "partial", 1),
+        (100, (100, 101), "complete", 1),
+        (160, (100, 160), "complete", 2),
+        (230, (180, 230), "complete", 2),
+    ];
+    let owned = |(win, seconds, verdict, hops): (i64, (i64, i64), &str, i32)| {
+        (win, seconds, verdict.to_owned(), hops)
+    };
+    assert_eq!(paths, expected.map(owned));
+    let told: Vec<String> =
+        live.rows::<Ambiguous>().await.iter().map(|row| row.reason.clone()).collect();
+    assert_eq!(told, ["MISSING_BEYOND_GUARD"]);
+    let limits: Vec<(i64, String, i64)> = live
+        .rows::<DataQuality>()
+        .await
+        .into_iter()
+        .filter(|row| row.check == "slow_lane")
+        .map(|row| (row.win - T0, row.subject, row.count))
+        .collect();
+    assert_eq!(limits, [(80, "age".to_owned(), 1)]);
+
+    let files = live.derived_files().await;
+    assert!(files.iter().all(|name| name.contains("-F-")), "{files:?}");
+    for windows_per_run in [1, 6, 60] {
+        assert_eq!(filled_slow(&live, windows_per_run).await, files, "runs of {windows_per_run}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_of_a_long_request_is_completed_from_the_same_earlier_rows() {
+    let live = with_long_requests().await;
+    let paths = live.rows::<Path>().await;
+    let mut scene = live.copy().await;
+    scene.undo("path");
+    // Another call at the beginning of the last request: it came after the rows were computed.
+    scene.call_during(185).await;
+    scene.restart().await;
+    scene.run_until("F", SLOW_WINDOWS).await;
+    assert_eq!(scene.rows::<Path>().await, paths);
 }

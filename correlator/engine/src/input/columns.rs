@@ -2,14 +2,15 @@
 //! file on all cores.
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
-use futures::{StreamExt as _, TryStreamExt as _};
-use join::Columns;
-use join::window::ReadRange;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use join::window::{ReadRange, long_ns};
+use join::{Columns, Settings};
 use store::{FileRef, Table, Wanted};
 
 use super::followed::{Followed, Observed};
@@ -37,6 +38,7 @@ impl Input {
         &mut self,
         range: &ReadRange,
         limit: Limit<'_>,
+        settings: &Settings,
     ) -> Result<Taken, InputError> {
         let mut taken = Taken::default();
         let rows = [("event_ns", range.rows.clone())];
@@ -47,6 +49,8 @@ impl Input {
             let open = [("event_ns", range.requests.clone()), began];
             self.exchanges.take_columns(&open, limit, &mut taken).await?;
         }
+        let longer_than_ns = long_ns(settings);
+        self.long.take(&self.exchanges, &range.long, longer_than_ns, limit, &mut taken).await?;
         self.connections.take_columns(&rows, limit, &mut taken).await?;
         self.spans.take_columns(&rows, limit, &mut taken).await?;
         self.access_logs.take_columns(&rows, limit, &mut taken).await?;
@@ -82,35 +86,54 @@ impl Input {
 
 impl<R: Observed> Followed<R> {
     async fn take_columns(
-        &mut self,
+        &self,
         within: &[(&'static str, Range<i64>)],
         limit: Limit<'_>,
         taken: &mut Taken,
     ) -> Result<(), InputError> {
-        let Some(table) = self.table() else { return Ok(()) };
-        let Some((_, events)) = within.first() else { return Ok(()) };
-        let files = self.overlapping(events, |_| true);
-        let needed = join::names_of_columns(R::TABLE);
-        let position = POSITION.iter().filter(|name| !needed.contains(name));
-        let columns = needed.iter().chain(position).map(|&name| name.to_owned()).collect();
-        let mut repeated = join::repeated_columns(R::TABLE).to_vec();
-        repeated.push(POSITION[0]);
-        let wanted = Wanted { columns, repeated, within: within.to_vec() };
-        let limit = limit.map(|pins| Arc::new(pins.clone()));
-        // Each read owns what it needs, so that reads may go on on any thread.
-        let reads: Vec<_> = files
-            .into_iter()
-            .map(|file| read::<R>(table.clone(), file, wanted.clone(), limit.clone()))
-            .collect();
-        let parts: Vec<(Columns, Pins, usize)> =
-            futures::stream::iter(reads).buffered(FILES_IN_FLIGHT).try_collect().await?;
-        for (columns, pins, rows) in parts {
+        let wanted = Wanted { within: within.to_vec(), ..of_join(R::TABLE) };
+        let mut parts = pin!(self.parts(&wanted, limit));
+        while let Some((columns, pins, rows)) = parts.try_next().await? {
             taken.parts.push(columns);
             taken.pins.merge(&pins);
             taken.rows += rows;
         }
         Ok(())
     }
+
+    /// Wanted rows with what they rest on and how many they are, in the order of the files. The
+    /// first range of `wanted` is that of event times.
+    pub(super) fn parts(
+        &self,
+        wanted: &Wanted,
+        limit: Limit<'_>,
+    ) -> impl Stream<Item = Result<(Columns, Pins, usize), InputError>> + use<R> {
+        let files = match wanted.within.first() {
+            Some((_, events)) => self.overlapping(events, |_| true),
+            None => Vec::new(),
+        };
+        let limit = limit.map(|pins| Arc::new(pins.clone()));
+        // Each read owns what it needs, so that reads may go on on any thread.
+        let table = self.table();
+        let each = table.into_iter().flat_map(move |table| {
+            files.clone().into_iter().map(move |file| (table.clone(), file))
+        });
+        let wanted = wanted.clone();
+        let reads: Vec<_> = each
+            .map(|(table, file)| read::<R>(table, file, wanted.clone(), limit.clone()))
+            .collect();
+        futures::stream::iter(reads).buffered(FILES_IN_FLIGHT)
+    }
+}
+
+/// The columns that the join reads, with those that say where a row is from.
+pub(super) fn of_join(table: &str) -> Wanted {
+    let needed = join::names_of_columns(table);
+    let position = POSITION.iter().filter(|name| !needed.contains(name));
+    let columns = needed.iter().chain(position).map(|&name| name.to_owned()).collect();
+    let mut repeated = join::repeated_columns(table).to_vec();
+    repeated.push(POSITION[0]);
+    Wanted { columns, repeated, ..Wanted::default() }
 }
 
 async fn read<R: Observed>(
@@ -120,21 +143,28 @@ async fn read<R: Observed>(
     limit: Option<Arc<Pins>>,
 ) -> Result<(Columns, Pins, usize), InputError> {
     let batches = table.read_columns(&file, &wanted).await?;
-    let taken = tokio::task::spawn_blocking(move || -> Result<_, InputError> {
-        let (mut columns, mut pins, mut rows) = (Columns::default(), Pins::default(), 0);
-        for batch in batches {
-            let admitted = admitted(R::TABLE, &batch, limit.as_deref())?;
-            note(R::TABLE, &admitted, &mut pins);
-            rows += admitted.num_rows();
-            columns.take(R::TABLE, &admitted)?;
-        }
-        Ok((columns, pins, rows))
-    });
+    let taken = tokio::task::spawn_blocking(move || decoded(R::TABLE, &batches, limit.as_deref()));
     match taken.await {
         Ok(taken) => taken,
         // A bug in the pure core: the panic goes on where it can be seen.
         Err(e) => std::panic::resume_unwind(e.into_panic()),
     }
+}
+
+/// The rows of batches that may be read, what they rest on, and how many they are.
+pub(super) fn decoded(
+    table: &str,
+    batches: &[RecordBatch],
+    limit: Limit<'_>,
+) -> Result<(Columns, Pins, usize), InputError> {
+    let (mut columns, mut pins, mut rows) = (Columns::default(), Pins::default(), 0);
+    for batch in batches {
+        let admitted = admitted(table, batch, limit)?;
+        note(table, &admitted, &mut pins);
+        rows += admitted.num_rows();
+        columns.take(table, &admitted)?;
+    }
+    Ok((columns, pins, rows))
 }
 
 /// The rows that may be read.

@@ -223,6 +223,10 @@ impl<R: Observed> Followed<R> {
         Ok(rows)
     }
 
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
     pub(super) fn table(&self) -> Option<Table> {
         self.table.clone()
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use join::schedule::{self, Next};
 use join::watermark::Watermark;
-use join::window::{read_range, window_index, window_start};
+use join::window::{furthest_range, window_index, window_start};
 use join::{SECOND, Settings, Stage};
 use store::Store;
 use tokio::sync::watch;
@@ -274,7 +274,7 @@ impl Live {
         if let Some(cursors) = &self.cursors {
             let next_ns = cursors.finals.next_ns;
             let next = next_ns..next_ns + self.settings.window_ns;
-            self.input.forget_before(read_range(next, &self.settings).connections.start);
+            self.input.forget_before(furthest_range(next, &self.settings).connections.start);
         }
     }
 }

@@ -20,6 +20,10 @@ const NODE_IP: &str = "10.89.0.11";
 /// Ports of an exchange tell which of the scene's connections it is on.
 const REQUEST_PORT: i32 = 40_000;
 const CALL_PORT: i32 = 50_000;
+const LONG_PORT: i32 = 30_000;
+
+/// A client outside the cluster that needs no translation.
+const OUTSIDE: &str = "ext-00000000000000aa";
 
 pub(crate) struct Scene {
     pub(crate) folder: tempfile::TempDir,
@@ -144,6 +148,33 @@ impl Scene {
             remote_port: 8_080,
             local_port: CALL_PORT + end_s as i32,
             ..self.exchange("client", end_ns - 60_000_000..end_ns - 20_000_000)
+        };
+        self.append(&[exchange]).await;
+    }
+
+    /// What the agent reports at its last second of a request that goes on for long, on a connection
+    /// of its own. A stream that is open is reported more than once.
+    pub(crate) async fn long_request(&mut self, seconds: std::ops::Range<i64>, ended_by: &str) {
+        let at = seconds.start * SECOND..seconds.end * SECOND;
+        let exchange = self.exchange("server", at.clone());
+        let exchange = Exchange {
+            remote_ip: OUTSIDE.into(),
+            remote_port: LONG_PORT + seconds.start as i32,
+            first_response_ns: Some(exchange.start_ns + SECOND / 10),
+            is_stream: Some(ended_by != "turn"),
+            ended_by: ended_by.into(),
+            ..exchange
+        };
+        self.append(&[exchange]).await;
+    }
+
+    /// A call that the ingress makes for a tenth of this second.
+    pub(crate) async fn call_during(&mut self, second: i64) {
+        let exchange = Exchange {
+            remote_ip: "10.244.9.9".into(),
+            remote_port: 8_080,
+            local_port: CALL_PORT + second as i32,
+            ..self.exchange("client", second * SECOND..second * SECOND + SECOND / 10)
         };
         self.append(&[exchange]).await;
     }
