@@ -33,6 +33,16 @@ pub struct Flags {
     /// How far before a window its rows are read [default: 30s]
     #[arg(long, value_name = "DURATION")]
     pub guard: Option<String>,
+    /// The longest request that is followed whole: of pods that served one longer than the guard,
+    /// earlier rows are read too [default: 10m]
+    #[arg(long, value_name = "DURATION")]
+    pub slow_back: Option<String>,
+    /// Pods whose earlier rows are read for one window [default: 32]
+    #[arg(long, value_name = "NUMBER")]
+    pub slow_pods: Option<String>,
+    /// Exchanges that are read of one of these pods [default: 20000]
+    #[arg(long, value_name = "NUMBER")]
+    pub slow_exchanges: Option<String>,
     /// How long after its end a window may still change [default: 15m]
     #[arg(long, value_name = "DURATION")]
     pub lateness: Option<String>,
@@ -85,12 +95,15 @@ pub struct Upkeep {
 pub struct Mistakes(pub Vec<String>);
 
 /// Settings that a file and the environment may hold.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 18] = [
     "tables",
     "job",
     "cluster",
     "window",
     "guard",
+    "slow_back",
+    "slow_pods",
+    "slow_exchanges",
     "lateness",
     "settle",
     "revise",
@@ -153,6 +166,9 @@ fn given<'a>(flags: &'a Flags, upkeep: &'a UpkeepFlags) -> BTreeMap<&'static str
         &flags.cluster,
         &flags.window,
         &flags.guard,
+        &flags.slow_back,
+        &flags.slow_pods,
+        &flags.slow_exchanges,
         &flags.lateness,
         &flags.settle,
         &flags.revise,
@@ -184,12 +200,21 @@ impl Reader<'_> {
             cluster: self.text("cluster").unwrap_or(default.cluster),
             window_ns,
             guard_ns: self.duration("guard", default.guard_ns),
+            slow: self.slow(default.slow),
             lateness_ns: self.duration("lateness", default.lateness_ns),
             settle_ns: self.duration("settle", default.settle_ns),
             revise_after_ns: self.durations("revise", default.revise_after_ns),
             skew_ns: self.duration("skew", default.skew_ns),
             active_timeout_ns: self.duration("active_timeout", default.active_timeout_ns),
             ..default
+        }
+    }
+
+    fn slow(&mut self, default: join::SlowLimits) -> join::SlowLimits {
+        join::SlowLimits {
+            back_ns: self.duration("slow_back", default.back_ns),
+            pods: self.number("slow_pods", default.pods),
+            exchanges: self.number("slow_exchanges", default.exchanges),
         }
     }
 
@@ -218,6 +243,16 @@ impl Reader<'_> {
                 default
             }
         }
+    }
+
+    fn number(&mut self, key: &str, default: usize) -> usize {
+        let Some(text) = self.text(key) else {
+            return default;
+        };
+        text.parse().unwrap_or_else(|_| {
+            self.mistakes.push(format!("{key}: {text:?} is no number"));
+            default
+        })
     }
 
     fn text(&mut self, key: &str) -> Option<String> {
@@ -284,73 +319,4 @@ fn ns_of(duration: Duration) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn flags() -> Flags {
-        Flags { tables: Some("t".into()), ..Flags::default() }
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_join() {
-        let config = read(&flags()).unwrap();
-        assert_eq!(config.settings, join::Settings::default());
-        assert_eq!((config.job.as_str(), config.poll), ("live", Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn flags_win_over_the_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "window = \"2s\"\nlateness = \"20s\"\n").unwrap();
-        let flags =
-            Flags { config: Some(file.path().to_owned()), window: Some("3s".into()), ..flags() };
-        let settings = read(&flags).unwrap().settings;
-        assert_eq!(settings.window_ns, 3 * join::SECOND);
-        assert_eq!(settings.lateness_ns, 20 * join::SECOND);
-    }
-
-    #[test]
-    fn what_is_kept_has_the_defaults_of_maintenance_and_0_is_never() {
-        let (_, upkeep) = read_with_upkeep(&flags(), &UpkeepFlags::default()).unwrap();
-        assert_eq!(upkeep.policy, Policy::default());
-        assert_eq!(upkeep.every, Some(Duration::from_secs(600)));
-        let given = UpkeepFlags {
-            raw_days: Some("3".into()),
-            maintain_every: Some("0s".into()),
-            ..UpkeepFlags::default()
-        };
-        let (_, upkeep) = read_with_upkeep(&flags(), &given).unwrap();
-        assert_eq!((upkeep.policy.raw_days, upkeep.every), (3, None));
-        let wrong = UpkeepFlags { derived_days: Some("0".into()), ..UpkeepFlags::default() };
-        assert!(read_with_upkeep(&flags(), &wrong).is_err());
-    }
-
-    #[test]
-    fn revisions_are_a_list_of_durations_that_may_be_empty() {
-        let revise = |text: &str| {
-            let flags = Flags { revise: Some(text.into()), ..flags() };
-            read(&flags).map(|config| config.settings.revise_after_ns)
-        };
-        assert_eq!(revise("3m, 60s"), Ok(vec![60 * join::SECOND, 180 * join::SECOND]));
-        assert_eq!(revise(""), Ok(Vec::new()));
-        for wrong in ["1m,", "soon", "-1m", "0s"] {
-            assert!(revise(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn all_mistakes_are_reported_together() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "wimdow = \"2s\"\n").unwrap();
-        let flags = Flags {
-            config: Some(file.path().to_owned()),
-            window: Some("1500ms".into()),
-            guard: Some("soon".into()),
-            poll: Some("0s".into()),
-            ..Flags::default()
-        };
-        let Mistakes(mistakes) = read(&flags).unwrap_err();
-        let about: Vec<_> = mistakes.iter().map(|m| m.split(':').next().unwrap()).collect();
-        assert_eq!(about, ["window", "guard", "tables", "poll", "wimdow"]);
-    }
-}
+mod tests;

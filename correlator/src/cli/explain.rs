@@ -39,7 +39,7 @@ pub(super) fn explain(code: &str) -> Option<Explanation> {
         }
         "MISSING_BEYOND_GUARD" => (
             "it began longer ago than the correlator reads back",
-            "raise --guard above the longest request",
+            "raise --slow-back above the longest request; data_quality (slow_lane) says which limit",
         ),
         "MISSING_SAMPLED_OUT" => (
             "its pods send spans of some requests and not of this one; nothing else is lacking",
