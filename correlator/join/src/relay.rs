@@ -209,7 +209,7 @@ impl<'a> Context<'a> {
         Self { sight, scene, unseen, threads: None }
     }
 
-    fn cause_by_span(&self, call: ExchangeId) -> Option<Cause> {
+    fn cause_by_span(&mut self, call: ExchangeId) -> Option<Cause> {
         let sight = self.sight;
         let callee = sight.server_of(call)?;
         let server = by_span::cause_of_call(sight, self.scene.place, callee)?;
@@ -221,8 +221,21 @@ impl<'a> Context<'a> {
         Some(if begins_inside {
             Cause::Parent(Parent { server, by: Reason::OkExactId })
         } else {
-            Cause::Undecided { candidates: vec![server], why: Reason::ConflictIdVsTuple }
+            self.against_ids(call, server)
         })
+    }
+
+    /// The request that ids name came after the call: it may be theirs or one that was being served.
+    fn against_ids(&mut self, call: ExchangeId, named: ExchangeId) -> Cause {
+        let mut candidates = match self.cause_without_ids(call) {
+            Cause::Parent(parent) => vec![parent.server],
+            Cause::Undecided { candidates, .. } => candidates,
+            Cause::Root | Cause::Orphan(_) => Vec::new(),
+        };
+        if !candidates.contains(&named) {
+            candidates.push(named);
+        }
+        Cause::Undecided { candidates, why: Reason::ConflictIdVsTuple }
     }
 
     /// By thread and containment, and by spans whose requests times alone tell.
