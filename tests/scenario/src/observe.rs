@@ -4,11 +4,12 @@ use anyhow::{Context, bail};
 use collector::format::{self, Format};
 use tables::{Exchange, NatBinding, Quarantine, Span};
 
-use crate::words::{Words, end};
+use crate::words::{Words, end, span as duration};
 use crate::world::World;
 
-/// A byte is this long on the way; both ends of a call stamp their own.
-const WAY_NS: i64 = 100_000;
+/// A byte is this long on the way, where a call says nothing else (`way=THERE/BACK`); both ends of it
+/// stamp their own.
+const WAY: &str = "0.0001";
 
 /// Both ends of one request as addresses, and when.
 struct Turn {
@@ -61,7 +62,8 @@ pub(crate) fn call(world: &mut World, words: &Words<'_>) -> anyhow::Result<()> {
     }
     if !without("server") {
         let ends = (&turn.server, &turn.seen_client);
-        let during = (turn.from_ns + WAY_NS, turn.to_ns - WAY_NS);
+        let (there, back) = sides(words, "way").unwrap_or((WAY, WAY));
+        let during = (turn.from_ns + duration(there)?, turn.to_ns - duration(back)?);
         exchange(world, words, "server", ends, during, turn.seq)?;
     }
     if turn.is_translated() && !without("nat") {
@@ -155,7 +157,7 @@ fn exchange(
     };
     let (bytes_request, bytes_response) = sides(words, "bytes").unwrap_or(("300", "1000"));
     let is_answered = side("resp") != Some("none");
-    let shift_ns = side("shift").map(crate::words::span).transpose()?.unwrap_or(0);
+    let shift_ns = side("shift").map(duration).transpose()?.unwrap_or(0);
     let first_ns = words.moment("first")?.unwrap_or(to_ns).clamp(from_ns, to_ns);
     let ended_by = side("ended").unwrap_or("turn");
     let origin = world.origin("agent", &node, to_ns + shift_ns);

@@ -1,7 +1,8 @@
 //! Every transcript by `cargo test`, as `make scenarios` plays them, and those of the reason codes
 //! that no scenario is about.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn every_scenario_gives_exactly_its_rows() {
@@ -11,7 +12,30 @@ fn every_scenario_gives_exactly_its_rows() {
 
 #[test]
 fn every_other_reason_gives_exactly_its_rows() {
-    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("reasons"));
+    check(&reasons());
+}
+
+/// A reason that no expected row has is one that nobody has seen produced: expected rows are those
+/// that came, no more and no fewer.
+#[test]
+fn every_reason_is_in_the_rows_of_some_transcript() {
+    let mut expected = BTreeSet::new();
+    for folder in [scenario::folder(), reasons()] {
+        for path in scenario::transcripts(&folder).unwrap() {
+            let text = std::fs::read_to_string(path).unwrap();
+            let rows = text.lines().filter(|line| line.starts_with("  "));
+            let is_of_code = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+            let words = rows.flat_map(|row| row.split(|c| !is_of_code(c)));
+            expected.extend(words.map(str::to_owned));
+        }
+    }
+    let codes = join::Reason::ALL.iter().map(|reason| reason.code());
+    let missing: Vec<&str> = codes.filter(|code| !expected.contains(*code)).collect();
+    assert!(missing.is_empty(), "no transcript expects {missing:?}");
+}
+
+fn reasons() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("reasons")
 }
 
 #[track_caller]

@@ -141,3 +141,24 @@ proptest! {
         check(&requests, &scene)?;
     }
 }
+
+#[test]
+fn request_without_a_span_is_sampled_out_only_where_most_of_its_pods_requests_are() {
+    for (spans, is_sampled) in [(0, false), (1, true), (2, false), (3, false)] {
+        let mut scene = Scene::new();
+        for n in 0..4 {
+            let start = 1_000 + i64::from(n) * 1_000;
+            scene.arrival(40_000 + n, start, start + 100, 300);
+            if n < spans {
+                let peer = ("10.89.0.11", 50_000 + n);
+                scene.server_span(&format!("{n:016}"), None, &INGRESS, peer, start, start + 100);
+            }
+        }
+        let rows = scene.rows();
+        let of = |n: usize| rows.paths[n].reasons.iter().any(|code| code == "MISSING_SAMPLED_OUT");
+        let told: Vec<bool> = (0..4).map(of).collect();
+        let expected: Vec<bool> = (0..4).map(|n| is_sampled && n >= spans).collect();
+        assert_eq!(told, expected, "{spans} of 4");
+        assert!(rows.paths.iter().all(|path| path.verdict == "complete"), "{}", line(&rows));
+    }
+}
