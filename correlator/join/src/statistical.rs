@@ -129,7 +129,7 @@ impl Choice {
 }
 
 /// A round that moves less than this share of the calls is the last.
-const MOVED_MIN: f64 = 2e-3;
+const MOVED_MIN: f64 = 8e-3;
 
 /// Posterior from which a choice is not expected to move.
 const SURE: f64 = 0.97;

@@ -4,7 +4,7 @@ use super::chain::{Chains, NO_NODE, NodeId};
 use super::counts::{CellId, Cells, Gaps};
 use super::group::Group;
 use super::model::Model;
-use super::order::{LAGS, Order, lag_class};
+use super::order::{LAGS, ORDER_SPAN, Order, lag_class};
 use super::pattern::Patterns;
 
 /// How one request with its calls so far could take the step.
@@ -78,8 +78,15 @@ impl Field {
         self.fits[fit as usize].after = after;
     }
 
-    /// Fits a node; `log` is what else is known of the step, `goes_on` whether its request will.
-    pub(super) fn fit(&mut self, asked: &Asked, node: NodeId, log: f64, goes_on: bool) -> u32 {
+    /// Fits a node. `log` is what else is known of the step, none where it is not the request's;
+    /// `goes_on` is whether the request will.
+    pub(super) fn fit(
+        &mut self,
+        asked: &Asked,
+        node: NodeId,
+        log: Option<f64>,
+        goes_on: bool,
+    ) -> u32 {
         let known = self.by_node[node as usize];
         if self.fits.get(known as usize).is_some_and(|f| f.node == node) {
             return known;
@@ -91,7 +98,8 @@ impl Field {
         let cell = layout.id(pattern, in_flight, outcome);
         let gaps = chains.gaps(node, self.at);
         let last = chains.node(node).last.map(|(_, destination)| destination);
-        let log = log + model.score(patterns, cell, last, &gaps);
+        let score = |log| log + model.score(patterns, cell, last, &gaps);
+        let log = log.map_or(f64::NEG_INFINITY, score);
         let (idle, waits) = if in_flight {
             (0.0, None)
         } else {
@@ -103,10 +111,14 @@ impl Field {
         self.by_node[node as usize]
     }
 
-    /// Orders those in no group by how likely they are to act.
-    pub(super) fn sort(&mut self, heat: f64) {
+    /// Orders those in no group by how likely they are to act, and forgets those that are so far
+    /// behind the first that no place in the line makes up for it.
+    pub(super) fn sort(&mut self, heat: f64, lag: f64) {
         let fits = &self.fits;
         let acts = |fit: u32| fits[fit as usize].acts(heat);
+        let best = self.sure.iter().fold(f64::NEG_INFINITY, |best, (_, f)| best.max(acts(*f)));
+        let least = best - lag - heat * ORDER_SPAN;
+        self.sure.retain(|(_, fit)| acts(*fit) >= least);
         self.sure.sort_unstable_by(|a, b| acts(b.1).total_cmp(&acts(a.1)).then(a.0.cmp(&b.0)));
     }
 

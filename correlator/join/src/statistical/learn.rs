@@ -24,7 +24,7 @@ pub(super) const LATER_HEAT: f64 = 0.8;
 
 /// Requests from which it shows which belief about order is the right one to begin with. The first
 /// walk is rough, and looks at half as many.
-const SAMPLE: usize = 300;
+const SAMPLE: usize = 250;
 
 /// What is known of a service.
 #[derive(Clone, Debug)]

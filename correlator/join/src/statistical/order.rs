@@ -48,6 +48,10 @@ pub(super) const BELIEVED: [f64; 3] = [0.1, 0.003, 0.7];
 /// Nothing is believed to be rarer than this.
 const FACTOR_MIN: f64 = 1e-3;
 
+/// Two places in the line differ by no more than this, as a logarithm: what a factor can make of it
+/// and what all factors can, each both ways.
+pub(super) const ORDER_SPAN: f64 = 28.0;
+
 /// So many steps are as good as what was believed before.
 const ENOUGH: f64 = 8.0;
 

@@ -97,15 +97,16 @@ impl Walker<'_> {
         self.pod.open(request, node);
     }
 
-    /// Fits all nodes to a step at a time: what else is known of it by request, and whether the
-    /// request goes on. The step may be known to be of one request. Requests that wait for an answer
-    /// and, from what they did so far, never act meanwhile have nothing to do with it.
+    /// Fits all nodes to a step at a time: what else is known of it by request, if it may be the
+    /// request's, and whether the request goes on. The step may be known to be of one request.
+    /// Requests that wait for an answer and, from what they did so far, never act meanwhile have
+    /// nothing to do with it.
     fn look(
         &mut self,
         at: i64,
         outcome: usize,
         whose: Option<u32>,
-        of: impl Fn(u32) -> (f64, bool),
+        of: impl Fn(u32) -> (Option<f64>, bool),
     ) {
         let Self { model, patterns, chains, pod, field, .. } = self;
         let asked = Asked { chains, model, patterns, outcome };
@@ -129,7 +130,7 @@ impl Walker<'_> {
                 }
             }
         }
-        field.sort(model.heat);
+        field.line_up();
     }
 
     fn calls(&mut self, call: u32) {
@@ -145,13 +146,16 @@ impl Walker<'_> {
             let served = timelines.requests[request as usize];
             let late = timelines.is_late(request, call);
             // Within the tolerance a request stays open that has already ended.
-            (model.lateness(served.kind, span.kind, late), served.end > span.start)
+            (Some(model.lateness(served.kind, span.kind, late)), served.end > span.start)
         });
+        // The known cause is taken however unlikely it is.
+        let lag = if known.is_some() { f64::INFINITY } else { self.breadth.lag };
+        self.field.sort(model.heat, lag);
         let group = match known.and_then(|request| self.pod.slot_of(request)) {
             Some(slot) => self.group_with(slot),
             None => self.involved(),
         };
-        self.line_up();
+        self.line_up_groups();
         let ranks = self.field.ranks(&group);
         self.ways.clear();
         self.expected.clear();
@@ -216,9 +220,8 @@ impl Walker<'_> {
         joint
     }
 
-    /// Who stands in the line besides the group that is looked at.
-    fn line_up(&mut self) {
-        self.field.line_up();
+    /// The other groups stand in the line besides the one that is looked at.
+    fn line_up_groups(&mut self) {
         for (index, group) in self.pod.groups.iter().enumerate() {
             let ranks = self.field.ranks(group);
             let best = (0..ranks.len()).fold(0, |b, h| if ranks[h] > ranks[b] { h } else { b });
@@ -266,10 +269,11 @@ impl Walker<'_> {
         let end = self.timelines.requests[request as usize].end;
         let timelines = self.timelines;
         self.look(end, self.patterns.destinations, Some(request), |other| {
-            (0.0, other == request || timelines.requests[other as usize].end > end)
+            let is_it = other == request;
+            (is_it.then_some(0.0), is_it || timelines.requests[other as usize].end > end)
         });
         let mut group = self.group_with(slot);
-        self.line_up();
+        self.line_up_groups();
         let at = group.slots.iter().position(|s| *s == slot);
         let order = &self.model.orders[1];
         let sure = self.pod.agreed[slot as usize];
