@@ -199,19 +199,24 @@ pub(super) fn open_by_time(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) ->
 pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> Option<Ambiguous> {
     let Root::Arrival(server) = tree.root else { return None };
     let logs = scope.relays.proxies.log_candidates.get(&server)?;
+    // A line without an id would label the request with nothing.
+    let ids: Vec<String> = logs
+        .iter()
+        .filter_map(|&log| scope.id(scope.sight.slabs.log(log).request_id))
+        .take(CANDIDATES_MAX)
+        .collect();
+    if ids.is_empty() {
+        return None;
+    }
     Some(Ambiguous {
         path_id: Some(hex(path_id)),
         segment: format!("log line of {}", place_name(scope, server)),
         reason: Reason::AmbigCoarseTime.code().into(),
-        candidates: logs
-            .iter()
-            .take(CANDIDATES_MAX)
-            .map(|&log| Candidate {
+        candidates: ids
+            .into_iter()
+            .map(|id| Candidate {
                 path_id: None,
-                what: format!(
-                    "request id {}",
-                    scope.id(scope.sight.slabs.log(log).request_id).as_deref().unwrap_or("unknown")
-                ),
+                what: format!("request id {id}"),
                 p: 1.0 / logs.len() as f64,
                 evidence: vec!["access_log".into()],
             })

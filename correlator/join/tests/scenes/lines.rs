@@ -239,6 +239,24 @@ fn interchangeable_calls_of_one_worker_are_ambiguous_and_never_guessed() {
     assert_eq!(undecided, ["AMBIG_TIME_ONLY"; 4]);
 }
 
+/// What may label two requests that one line fits; the other's was lost.
+fn labels(id: Option<&str>) -> Vec<Vec<String>> {
+    let mut scene = two_requests((101, 181));
+    scene.seen.access_logs.truncate(1);
+    let line = &mut scene.seen.access_logs[0];
+    (line.request_id, line.bytes_received) = (id.map(Into::into), None);
+    line.attempts[0].ip = None;
+    let rows = scene.rows().ambiguous.into_iter();
+    let rows = rows.filter(|row| row.reason == "AMBIG_COARSE_TIME");
+    rows.map(|row| row.candidates.into_iter().map(|c| c.what).collect()).collect()
+}
+
+#[test]
+fn a_line_that_fits_two_requests_lists_its_id_and_says_nothing_without() {
+    assert_eq!(labels(Some("aaaa")), [["request id aaaa"], ["request id aaaa"]]);
+    assert_eq!(labels(None), Vec::<Vec<String>>::new());
+}
+
 #[test]
 fn request_bytes_in_the_log_decide_between_interchangeable_calls_when_ids_name_them() {
     let mut scene = two_requests((101, 181));

@@ -7,12 +7,12 @@ use crate::sight::Sight;
 use crate::slab::ExchangeId;
 use crate::window::{window_index, window_start};
 
-/// Calls that are looked at together. A call costs about 0.1 ms in both walks, and a tenth of this
+/// Calls that are looked at together. A call costs up to 0.07 ms in both walks, and a tenth of this
 /// many traced ones are enough to learn from.
 const CALLS_MAX: usize = 6_000;
 
 /// Calls that are looked at for one window, over all workloads: two seconds of one core.
-const CALLS_OF_WINDOW_MAX: usize = 20_000;
+const CALLS_OF_WINDOW_MAX: usize = 30_000;
 
 /// Pods of one workload.
 #[derive(Debug)]
