@@ -20,18 +20,23 @@ const VERSIONS_PER_CHECKPOINT: u64 = 256;
 const TRIM_SLACK_MS: i64 = 24 * 3_600_000;
 
 impl Table {
-    /// Writes a checkpoint where the newest one is too far behind. Returns the version it is of.
+    /// The version of which a checkpoint is due; none where the newest one is not far behind.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn checkpoint_due(&self) -> Result<Option<u64>, StoreError> {
+        let newest = self.snapshot().await?.version;
+        let covered = covered(self.log_store()).await.map_err(|e| self.maintain_error(e))?;
+        Ok((newest >= covered.unwrap_or(0) + VERSIONS_PER_CHECKPOINT).then_some(newest))
+    }
+
+    /// Writes a checkpoint of a version.
     ///
     /// # Errors
     /// When the log can't be read or the checkpoint can't be written.
-    pub async fn checkpoint(&self) -> Result<Option<u64>, StoreError> {
-        let newest = self.snapshot().await?.version;
-        let covered = covered(self.log_store()).await.map_err(|e| self.maintain_error(e))?;
-        if newest < covered.unwrap_or(0) + VERSIONS_PER_CHECKPOINT {
-            return Ok(None);
-        }
-        write(self.log_store().clone(), newest).await.map_err(|e| self.maintain_error(e.into()))?;
-        Ok(Some(newest))
+    pub async fn checkpoint(&self, version: u64) -> Result<(), StoreError> {
+        let written = write(self.log_store().clone(), version).await;
+        written.map_err(|e| self.maintain_error(e.into()))
     }
 
     /// Removes entries of the log that were written a day or more before this moment and that a

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use tables::Layer;
+
 /// What was being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
@@ -20,6 +22,15 @@ pub enum Work {
     Mark,
     /// Rows that came too late for their window.
     Late,
+    /// Maintenance: hours that are not kept any more.
+    Retention,
+    /// Maintenance: files of one hour that become one.
+    Compaction,
+    /// Maintenance: files that no version needs.
+    Vacuum,
+    /// Maintenance: the log as one file, and entries that it covers.
+    Checkpoint,
+    Trim,
 }
 
 /// How far it was, in one table.
@@ -53,8 +64,9 @@ impl fmt::Display for Point {
     }
 }
 
-/// Stands for the tables that sum a window up: data_quality, clock_offset, edge_minute, calibration.
-pub const SUMS: &str = "sums";
+/// What maintenance does to all tables of a layer stands for each of them.
+pub const RAW: &str = "raw tables";
+pub const DERIVED: &str = "derived tables";
 
 /// Before a window is final.
 const OF_OPEN_WINDOWS: &[Step] = &[
@@ -74,17 +86,29 @@ const OF_FINAL_WINDOWS: &[Step] = &[
     Step::Computed,
     Step::Uploaded("hop"),
     Step::Uploaded("ambiguous"),
-    Step::Uploaded(SUMS),
+    Step::Uploaded("data_quality"),
+    Step::Uploaded("clock_offset"),
+    Step::Uploaded("edge_minute"),
+    Step::Uploaded("calibration"),
     Step::Uploaded("path"),
     Step::Decided("hop"),
     Step::Committed("hop"),
     Step::Decided("ambiguous"),
     Step::Committed("ambiguous"),
-    Step::Decided(SUMS),
-    Step::Committed(SUMS),
+    Step::Decided("data_quality"),
+    Step::Committed("data_quality"),
+    Step::Decided("clock_offset"),
+    Step::Committed("clock_offset"),
+    Step::Decided("edge_minute"),
+    Step::Committed("edge_minute"),
+    Step::Decided("calibration"),
+    Step::Committed("calibration"),
     Step::Decided("path"),
     Step::Committed("path"),
 ];
+
+const OF_MAINTENANCE: &[Step] =
+    &[Step::Decided(RAW), Step::Committed(RAW), Step::Decided(DERIVED), Step::Committed(DERIVED)];
 
 /// Every point there is.
 pub const REGISTRY: &[(Work, &[Step])] = &[
@@ -114,6 +138,21 @@ pub const REGISTRY: &[(Work, &[Step])] = &[
             Step::Committed("data_quality"),
         ],
     ),
+    (Work::Retention, OF_MAINTENANCE),
+    (
+        Work::Compaction,
+        &[
+            Step::Uploaded(RAW),
+            Step::Decided(RAW),
+            Step::Committed(RAW),
+            Step::Uploaded(DERIVED),
+            Step::Decided(DERIVED),
+            Step::Committed(DERIVED),
+        ],
+    ),
+    (Work::Vacuum, OF_MAINTENANCE),
+    (Work::Checkpoint, OF_MAINTENANCE),
+    (Work::Trim, OF_MAINTENANCE),
 ];
 
 /// The points of the registry, one by one.
@@ -121,6 +160,14 @@ pub fn points() -> impl Iterator<Item = Point> {
     REGISTRY
         .iter()
         .flat_map(|(work, steps)| steps.iter().map(|step| Point { work: *work, step: *step }))
+}
+
+/// What stands for a table in maintenance.
+pub(crate) fn layer(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Raw => RAW,
+        Layer::Derived => DERIVED,
+    }
 }
 
 type Hook = Box<dyn Fn(Point) + Send + Sync>;

@@ -14,6 +14,7 @@ use tables::Layer;
 use tokio::sync::watch;
 
 use crate::Config;
+use crate::failpoint::{self, Step};
 
 mod settled;
 mod work;
@@ -165,9 +166,17 @@ impl Maintenance {
             return Ok(done);
         }
         let hour = self.first_kept(table, turn.now_ns);
+        let layer = failpoint::layer(table.spec().layer);
+        let reach = |work: failpoint::Work, step: fn(&'static str) -> Step| {
+            failpoint::reach(work, step(layer));
+        };
         let expired = table.expired(hour).await?;
-        if !table.keep_from(hour).await?.is_empty() {
-            done.extend(work::dropped(&expired));
+        if !expired.is_empty() {
+            reach(failpoint::Work::Retention, Step::Decided);
+            if !table.keep_from(hour).await?.is_empty() {
+                done.extend(work::dropped(&expired));
+            }
+            reach(failpoint::Work::Retention, Step::Committed);
         }
         for group in settled.groups(table, hour, self.policy.limits).await? {
             if !turn.goes_on().await? {
@@ -176,17 +185,35 @@ impl Maintenance {
             let begun = Instant::now();
             let work = Work::compaction(&group.files);
             // Files that somebody else has replaced meanwhile are looked at anew in the next round.
-            let outcome = table.compact(group.files, settled::column(table), &group.prefix).await?;
+            let (column, prefix) = (settled::column(table), &group.prefix);
+            reach(failpoint::Work::Compaction, Step::Decided);
+            let merged = table.merge(&group.files, column, prefix).await?;
+            reach(failpoint::Work::Compaction, Step::Uploaded);
+            let outcome = table.compact(group.files, merged).await?;
             if matches!(outcome, Commit::Committed { .. }) {
                 done.push(work);
             }
+            reach(failpoint::Work::Compaction, Step::Committed);
             self.pause(begun.elapsed(), turn).await;
         }
         let since_ms = self.since_ms(turn.now_ns);
-        done.extend(work::removed(&table.vacuum(since_ms).await?));
-        done.extend(table.checkpoint().await?.map(|version| Work::Checkpoint { version }));
+        if !table.unneeded(since_ms).await?.is_empty() {
+            reach(failpoint::Work::Vacuum, Step::Decided);
+            done.extend(work::removed(&table.vacuum(since_ms).await?));
+            reach(failpoint::Work::Vacuum, Step::Committed);
+        }
+        if let Some(version) = table.checkpoint_due().await? {
+            reach(failpoint::Work::Checkpoint, Step::Decided);
+            table.checkpoint(version).await?;
+            done.push(Work::Checkpoint { version });
+            reach(failpoint::Work::Checkpoint, Step::Committed);
+        }
+        reach(failpoint::Work::Trim, Step::Decided);
         let entries = table.trim_log(since_ms).await?;
-        done.extend((entries > 0).then_some(Work::Trimmed { entries }));
+        if entries > 0 {
+            done.push(Work::Trimmed { entries });
+            reach(failpoint::Work::Trim, Step::Committed);
+        }
         Ok(done)
     }
 

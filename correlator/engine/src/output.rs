@@ -33,7 +33,6 @@ pub(crate) use staged::{Counts, Staged};
 
 use files::{Difference, difference, revision_of, window_of};
 use revision::{Revisable, newest};
-use staged::kind;
 
 /// Rounds of looking and swapping before we give up on somebody who rewrites the same files.
 const ROUNDS: usize = 20;
@@ -362,10 +361,10 @@ impl Output {
                 basis.files().iter().filter(|file| remove.contains(&file.path)).cloned().collect();
             let files = remove.iter().chain(add.iter().map(StagedFile::file));
             let changed: Vec<i64> = files.filter_map(window_of).collect();
-            failpoint::reach(step.work(), failpoint::Step::Decided(kind(name)));
+            failpoint::reach(step.work(), failpoint::Step::Decided(name));
             match table.swap_on(basis, remove, add, progress).await? {
                 Commit::Committed { .. } => {
-                    failpoint::reach(step.work(), failpoint::Step::Committed(kind(name)));
+                    failpoint::reach(step.work(), failpoint::Step::Committed(name));
                     written.changed.extend(changed);
                     return Ok(Put::Committed);
                 }

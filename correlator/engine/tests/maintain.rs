@@ -194,7 +194,8 @@ async fn live_correlator_sees_each_row_once_while_raw_rows_move() {
     let store = Store::open(scene.folder.path().to_str().unwrap()).await.unwrap();
     let table = store.existing(&tables::spec::<Exchange>()).await.unwrap().unwrap();
     let group = table.snapshot().await.unwrap().files;
-    table.compact(group, "event_ns", "collector-1-3").await.unwrap();
+    let merged = table.merge(&group, "event_ns", "collector-1-3").await.unwrap();
+    table.compact(group, merged).await.unwrap();
     scene.covered_to(60).await;
     reach(&scene, "F").await;
     stop.send(true).unwrap();

@@ -1,4 +1,5 @@
-//! Correlators as processes: killed at every step of a commit, two at once, and one that sleeps.
+//! Correlators as processes: killed at every step of a commit or of maintenance, two at once, and one
+//! that sleeps.
 //!
 //! Each process is this test binary again, with [`child`] as the only test. What it does stands in
 //! its environment; the parent writes the raw rows, phase by phase.
@@ -13,16 +14,34 @@ use std::time::{Duration, Instant};
 use engine::Config;
 use engine::backfill::{Begin, backfill};
 use engine::failpoint::{self, Step, Work};
+use engine::maintain::{Maintenance, Outcome, Policy};
 use join::SECOND;
 use scene::{Scene, T0, follow_until};
-use tables::{Ambiguous, DataQuality, EdgeMinute, Hop, Path};
+use store::maintain::Limits;
+use tables::{Ambiguous, Calibration, ClockOffset, DataQuality, EdgeMinute, Hop, Path};
 
 /// How long a process sleeps at least. Sixty seconds teach nothing that two do not: what another
-/// process does meanwhile is waited for.
+/// process does meanwhile is waited for, and commits know no time that could run out. Only
+/// maintenance does, by its lease; there the clock is an argument, and goes beyond it.
 const FROZEN: Duration = Duration::from_secs(2);
 
-/// What a correlator is started for: a stage and how far, or a backfill.
-const PHASES: [(&str, i64); 5] = [("P", 2), ("R", 4), ("F", 3), ("late", 1), ("backfill", 60)];
+/// What a process is started for: a stage and how far, a backfill to a second, or maintenance so many
+/// hours after the start.
+const PHASES: [(&str, i64); 7] = [
+    ("P", 2),
+    ("R", 4),
+    ("F", 3),
+    ("late", 1),
+    ("backfill", 60),
+    ("maintain", 3),
+    ("maintain", 200 * 24),
+];
+
+/// Calls between two nodes that show how their clocks and the network are.
+const PAIRS: i64 = 150;
+
+/// Phases before maintenance.
+const CORRELATING: usize = 5;
 
 /// The phase in which work is done.
 fn phase_of(work: Work) -> usize {
@@ -32,6 +51,8 @@ fn phase_of(work: Work) -> usize {
         Work::Final => 2,
         Work::Late => 3,
         Work::Backfill | Work::Mark => 4,
+        Work::Compaction | Work::Checkpoint => 5,
+        Work::Retention | Work::Vacuum | Work::Trim => 6,
     }
 }
 
@@ -39,6 +60,10 @@ fn phase_of(work: Work) -> usize {
 async fn raw_rows(scene: &mut Scene, phase: usize) {
     match phase {
         0 => {
+            scene.second_node().await;
+            scene.covered_to(-10).await;
+            scene.pairs(0..PAIRS).await;
+            scene.unnumbered_pair(900, 8_000).await;
             scene.request(3).await;
             scene.request(14).await;
             scene.call(5).await;
@@ -55,7 +80,12 @@ async fn raw_rows(scene: &mut Scene, phase: usize) {
         2 => scene.covered_to(75).await,
         3 => {
             scene.request(4).await;
+            scene.pairs(PAIRS..PAIRS + 1).await;
             scene.covered_to(76).await;
+        }
+        5 => {
+            scene.lengthen_log("raw_exchange", 300);
+            scene.lengthen_log("path", 300);
         }
         _ => {}
     }
@@ -114,15 +144,31 @@ async fn child() {
 
 async fn work(config: &Config, phase: usize) {
     let (what, count) = PHASES[phase];
-    if what != "backfill" {
-        return follow_until(config, what, count).await;
-    }
     let (_stop, stopped) = tokio::sync::watch::channel(false);
-    let range = T0 * SECOND..(T0 + count) * SECOND;
-    backfill(config, range, Begin::WhereItStopped, &stopped, |_| {}).await.unwrap();
+    match what {
+        "backfill" => {
+            let range = T0 * SECOND..(T0 + count) * SECOND;
+            backfill(config, range, Begin::WhereItStopped, &stopped, |_| {}).await.unwrap();
+        }
+        "maintain" => maintain(config, (T0 + count * 3_600) * SECOND).await,
+        stage => follow_until(config, stage, count).await,
+    }
 }
 
-/// Rows and files of the derived tables.
+/// One round of maintenance, as soon as a lease that somebody holds is over.
+async fn maintain(config: &Config, mut now_ns: i64) {
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let limits = Limits { files_min: 2, ..Limits::default() };
+    let policy = Policy { limits, ..Policy::default() };
+    // Of another job, which has no say in when an hour is over.
+    let config = Config { job: "maintenance".to_owned(), ..config.clone() };
+    let maintenance = Maintenance::open(&config, policy).await.unwrap();
+    while let Outcome::Elsewhere { until_ms } = maintenance.round(now_ns, &stopped).await.unwrap() {
+        now_ns = now_ns.max(until_ms * (SECOND / 1_000));
+    }
+}
+
+/// Rows and files of the derived tables, and files of the raw ones.
 async fn derived(scene: &Scene) -> (Vec<String>, Vec<String>) {
     let mut rows: Vec<String> = Vec::new();
     rows.extend(scene.rows::<Hop>().await.iter().map(|row| format!("{row:?}")));
@@ -130,7 +176,9 @@ async fn derived(scene: &Scene) -> (Vec<String>, Vec<String>) {
     rows.extend(scene.rows::<Path>().await.iter().map(|row| format!("{row:?}")));
     rows.extend(scene.rows::<DataQuality>().await.iter().map(|row| format!("{row:?}")));
     rows.extend(scene.rows::<EdgeMinute>().await.iter().map(|row| format!("{row:?}")));
-    (rows, scene.derived_files().await)
+    rows.extend(scene.rows::<ClockOffset>().await.iter().map(|row| format!("{row:?}")));
+    rows.extend(scene.rows::<Calibration>().await.iter().map(|row| format!("{row:?}")));
+    (rows, scene.files().await)
 }
 
 /// The run that nobody disturbs: the tables before and after each phase.
@@ -173,7 +221,7 @@ async fn process_killed_at_any_step_of_a_commit_and_restarted_leaves_equal_table
             wrong.push(format!("{name}: other tables after the restart"));
         }
     }
-    assert!(seen > 40, "{seen} points");
+    assert!(seen > 80, "{seen} points");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -212,7 +260,8 @@ async fn process_frozen_before_its_commit_disturbs_nothing_that_another_did_mean
         (Work::Revised, "path"),
         (Work::Final, "hop"),
         (Work::Final, "ambiguous"),
-        (Work::Final, failpoint::SUMS),
+        (Work::Final, "data_quality"),
+        (Work::Final, "calibration"),
         (Work::Final, "path"),
         (Work::Late, "ambiguous"),
     ] {
@@ -221,12 +270,12 @@ async fn process_frozen_before_its_commit_disturbs_nothing_that_another_did_mean
         let frozen = Frozen::at(&scene, sleeps_in, table).await;
         // Another process does this phase and all that follow.
         work(&scene.config(), first).await;
-        for phase in first + 1..PHASES.len() {
+        for phase in first + 1..CORRELATING {
             raw_rows(&mut scene, phase).await;
             work(&scene.config(), phase).await;
         }
         let is_well = frozen.thaw().await;
-        if !is_well || derived(&scene).await != *undisturbed.after.last().unwrap() {
+        if !is_well || derived(&scene).await != undisturbed.after[CORRELATING - 1] {
             wrong.push(format!("{sleeps_in:?} {table}, ended well: {is_well}"));
         }
     }
@@ -258,6 +307,32 @@ async fn process_frozen_before_its_commit_adds_nothing_to_windows_that_became_fi
         let is_well = frozen.thaw().await;
         if !is_well || derived(&scene).await != undisturbed.after[phase_of(Work::Final)] {
             wrong.push(format!("{sleeps_in:?} {table}, ended well: {is_well}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maintenance_frozen_for_longer_than_its_lease_disturbs_nothing_that_another_did_meanwhile()
+{
+    let undisturbed = Undisturbed::run().await;
+    let mut wrong = Vec::new();
+    for (sleeps_in, layer) in [
+        (Work::Compaction, failpoint::RAW),
+        (Work::Compaction, failpoint::DERIVED),
+        (Work::Checkpoint, failpoint::DERIVED),
+        (Work::Retention, failpoint::RAW),
+        (Work::Vacuum, failpoint::DERIVED),
+        (Work::Trim, failpoint::DERIVED),
+    ] {
+        let phase = phase_of(sleeps_in);
+        let scene = undisturbed.before[phase].copy().await;
+        let frozen = Frozen::at(&scene, sleeps_in, layer).await;
+        // Another process waits, by its clock, until the lease is over, and does all of it.
+        work(&scene.config(), phase).await;
+        let is_well = frozen.thaw().await;
+        if !is_well || derived(&scene).await != undisturbed.after[phase] {
+            wrong.push(format!("{sleeps_in:?} {layer}, ended well: {is_well}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -55,23 +55,25 @@ pub fn groups(mut files: Vec<FileRef>, column: &str, limits: Limits) -> Vec<Vec<
 }
 
 impl Table {
-    /// Puts a group of files of one hour together in one commit. Rows are sorted by `column`; rows
-    /// with the same value stay in the order of their files.
+    /// Puts a file in the place of the group that it was merged from, in one commit.
     ///
     /// # Errors
-    /// When a file can't be read, the new one can't be staged, or as [`Table::append`].
+    /// As [`Table::append`].
     pub async fn compact(
         &self,
         group: Vec<FileRef>,
-        column: &str,
-        prefix: &str,
+        merged: StagedFile,
     ) -> Result<Commit, StoreError> {
-        let merged = self.merge(&group, column, prefix).await?;
         let progress = self.next_maintenance().await?;
         self.rewrite(group, vec![merged], progress).await
     }
 
-    async fn merge(
+    /// Uploads the rows of a group of files of one hour as one file, sorted by `column`; rows with the
+    /// same value stay in the order of their files.
+    ///
+    /// # Errors
+    /// When a file can't be read, or the new one can't be staged.
+    pub async fn merge(
         &self,
         group: &[FileRef],
         column: &str,

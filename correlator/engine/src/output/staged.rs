@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use join::{Stage, WindowBatches, WindowRows};
 use store::{StagedFile, StoreError, Table};
-use tables::{Ambiguous, Hop, Path, Row};
+use tables::Row;
 
 use super::{Output, Step};
 use crate::failpoint;
@@ -110,7 +110,7 @@ async fn stage<R: Row>(
         staged.extend(table.stage_rows(of_table(window), &step.prefix(window.win)).await?);
     }
     if !staged.is_empty() {
-        failpoint::reach(step.work(), failpoint::Step::Uploaded(kind(R::TABLE)));
+        failpoint::reach(step.work(), failpoint::Step::Uploaded(R::TABLE));
     }
     Ok(staged)
 }
@@ -126,14 +126,6 @@ async fn stage_columns(
         return Ok(Vec::new());
     }
     let staged = table.stage(std::slice::from_ref(rows), &step.prefix(win)).await?;
-    failpoint::reach(step.work(), failpoint::Step::Uploaded(kind(table.spec().name)));
+    failpoint::reach(step.work(), failpoint::Step::Uploaded(table.spec().name));
     Ok(vec![staged])
-}
-
-/// Name of a table in fail points: what sums a window up is written alike.
-pub(super) fn kind(table: &'static str) -> &'static str {
-    match table {
-        Hop::TABLE | Ambiguous::TABLE | Path::TABLE => table,
-        _ => failpoint::SUMS,
-    }
 }

@@ -16,6 +16,12 @@ pub(crate) const T0: i64 = 1_795_262_400;
 
 const INGRESS_IP: &str = "10.244.2.2";
 const NODE_IP: &str = "10.89.0.11";
+const SECOND_NODE_IP: &str = "10.89.0.12";
+const SHOP_IP: &str = "10.244.1.5";
+const CART_IP: &str = "10.244.2.5";
+
+/// When the nodes booted, after the epoch.
+const BOOTED_NS: i64 = (T0 - 3_600) * SECOND;
 
 /// Ports of an exchange tell which of the scene's connections it is on.
 const REQUEST_PORT: i32 = 40_000;
@@ -30,6 +36,8 @@ pub(crate) struct Scene {
     pub(crate) settings: Settings,
     store: Store,
     ingest_seq: i64,
+    /// Those whose agents report.
+    nodes: Vec<&'static str>,
 }
 
 /// The settings of every scene, without its tables.
@@ -51,7 +59,7 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().to_str().unwrap()).await.unwrap();
         let settings = config().settings;
-        let mut scene = Self { folder, settings, store, ingest_seq: 0 };
+        let mut scene = Self { folder, settings, store, ingest_seq: 0, nodes: vec!["node-1"] };
         let pod = cluster::Pod {
             node_name: Some("node-1".into()),
             ips: vec![INGRESS_IP.into()],
@@ -63,29 +71,28 @@ impl Scene {
             ("pod", "ingress-0", serde_json::to_string(&pod).unwrap()),
             ("node", "node-1", serde_json::to_string(&node).unwrap()),
         ];
-        let rows = objects.map(|(kind, name, body)| ClusterObject {
-            kind: kind.into(),
-            uid: format!("uid-{name}"),
-            namespace: "shop".into(),
-            name: name.into(),
-            change: "snapshot".into(),
-            body,
-            ..ClusterObject::from_origin(&scene.origin(-60 * SECOND))
-        });
+        let rows = objects.map(|(kind, name, body)| scene.object(kind, name, body));
         scene.append(&rows).await;
         scene
     }
 
     /// What the live files of the derived tables are, by their content.
     pub(crate) async fn derived_files(&self) -> Vec<String> {
+        self.files_of(|spec| spec.layer == tables::Layer::Derived).await
+    }
+
+    /// The same of all tables.
+    pub(crate) async fn files(&self) -> Vec<String> {
+        self.files_of(|_| true).await
+    }
+
+    async fn files_of(&self, wanted: impl Fn(&tables::TableSpec) -> bool) -> Vec<String> {
         let mut names = Vec::new();
-        for spec in tables::all() {
-            if spec.layer == tables::Layer::Derived {
-                let store = open(self.folder.path()).await;
-                let Some(table) = store.existing(&spec).await.unwrap() else { continue };
-                let files = table.snapshot().await.unwrap().files;
-                names.extend(files.into_iter().map(|file| format!("{}/{}", spec.name, file.path)));
-            }
+        let store = open(self.folder.path()).await;
+        for spec in tables::all().into_iter().filter(wanted) {
+            let Some(table) = store.existing(&spec).await.unwrap() else { continue };
+            let files = table.snapshot().await.unwrap().files;
+            names.extend(files.into_iter().map(|file| format!("{}/{}", spec.name, file.path)));
         }
         names.sort();
         names
@@ -106,7 +113,8 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         copy(self.folder.path(), folder.path());
         let store = open(folder.path()).await;
-        Self { folder, settings: self.settings.clone(), store, ingest_seq: self.ingest_seq }
+        let (settings, nodes) = (self.settings.clone(), self.nodes.clone());
+        Self { folder, settings, store, ingest_seq: self.ingest_seq, nodes }
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -240,17 +248,117 @@ impl Scene {
         }
     }
 
-    /// The node says that it has shipped everything up to this second after the start.
+    /// Calls of a pod on the first node to a pod on the second, one each 40 ms from the first second
+    /// on, with what both agents say of them.
+    pub(crate) async fn pairs(&mut self, numbers: std::ops::Range<i64>) {
+        let ends = numbers.flat_map(|number| self.ends(number, 1_000 + number * 40));
+        let ends: Vec<Exchange> = ends.collect();
+        self.append(&ends).await;
+    }
+
+    /// The same where neither agent saw a byte of it, through a masquerade without a record.
+    pub(crate) async fn unnumbered_pair(&mut self, number: i64, at_ms: i64) {
+        let mut ends = self.ends(number, at_ms);
+        for end in &mut ends {
+            (end.tcp_seq_req, end.tcp_seq_resp) = (-1, None);
+        }
+        ends[1].remote_ip = NODE_IP.into();
+        ends[1].remote_port += 20_000;
+        self.append(&ends).await;
+    }
+
+    fn ends(&mut self, number: i64, at_ms: i64) -> [Exchange; 2] {
+        let (start_ns, ms) = (at_ms * SECOND / 1_000, SECOND / 1_000);
+        // The network delays each by another time, there and back.
+        let delay_ns = |salt: i64| ms / 10 + (number * salt).rem_euclid(300) * ms / 1_000;
+        let port = 20_000 + i32::try_from(number).unwrap();
+        let end = |exchange: Exchange, pod: &str, socket_cookie: i64| Exchange {
+            pod_uid: Some(format!("uid-{pod}")),
+            tcp_seq_req: 100_000 + number,
+            tcp_seq_resp: Some(200_000 + number),
+            socket_cookie,
+            thread: 1,
+            response_thread: Some(1),
+            ..exchange
+        };
+        let client = Exchange {
+            local_ip: SHOP_IP.into(),
+            local_port: port,
+            remote_ip: CART_IP.into(),
+            remote_port: 8_080,
+            ..self.exchange("client", start_ns..start_ns + 10 * ms)
+        };
+        let server = Exchange {
+            node: "node-2".into(),
+            local_ip: CART_IP.into(),
+            local_port: 8_080,
+            remote_ip: SHOP_IP.into(),
+            remote_port: port,
+            ..self.exchange("server", start_ns + delay_ns(37)..start_ns + 10 * ms - delay_ns(101))
+        };
+        [end(client, "shop-0", 30_000 + number), end(server, "cart-0", 40_000 + number)]
+    }
+
+    /// A second node, with the pods that [`Self::pairs`] is about.
+    pub(crate) async fn second_node(&mut self) {
+        let pod = |ip: &str, node: &str| cluster::Pod {
+            node_name: Some(node.into()),
+            ips: vec![ip.into()],
+            phase: "Running".into(),
+            ..Default::default()
+        };
+        let node = cluster::Node { addresses: vec![SECOND_NODE_IP.into()], ..Default::default() };
+        let objects = [
+            ("pod", "shop-0", serde_json::to_string(&pod(SHOP_IP, "node-1")).unwrap()),
+            ("pod", "cart-0", serde_json::to_string(&pod(CART_IP, "node-2")).unwrap()),
+            ("node", "node-2", serde_json::to_string(&node).unwrap()),
+        ];
+        let rows = objects.map(|(kind, name, body)| self.object(kind, name, body));
+        self.append(&rows).await;
+        self.nodes.push("node-2");
+    }
+
+    fn object(&mut self, kind: &str, name: &str, body: String) -> ClusterObject {
+        ClusterObject {
+            kind: kind.into(),
+            uid: format!("uid-{name}"),
+            namespace: "shop".into(),
+            name: name.into(),
+            change: "snapshot".into(),
+            body,
+            ..ClusterObject::from_origin(&self.origin(-60 * SECOND))
+        }
+    }
+
+    /// The nodes say that they have shipped everything up to this second after the start.
     pub(crate) async fn covered_to(&mut self, second: i64) {
+        for node in self.nodes.clone() {
+            let heartbeat = Heartbeat { node: node.into(), ..self.heartbeat(second) };
+            self.append(&[heartbeat]).await;
+        }
+    }
+
+    fn heartbeat(&mut self, second: i64) -> Heartbeat {
         let origin = self.origin(second * SECOND);
-        let heartbeat = Heartbeat {
+        Heartbeat {
             covered_from_ns: (T0 - 60) * SECOND,
             covered_to_ns: origin.event_ns,
             received_at: Micros(origin.event_ns / 1_000),
             idle_after_ns: 30 * SECOND,
+            clock_epoch_ns: BOOTED_NS,
+            clock_boot_ns: origin.event_ns - BOOTED_NS,
+            clock_wall_ns: origin.event_ns,
             ..Heartbeat::from_origin(&origin)
-        };
-        self.append(&[heartbeat]).await;
+        }
+    }
+
+    /// Makes a table's log longer by versions that change nothing.
+    pub(crate) fn lengthen_log(&self, table: &str, versions: usize) {
+        let known = self.versions(table);
+        for version in known..known + versions {
+            let info = format!("{{\"commitInfo\":{{\"timestamp\":{}}}}}", T0 * 1_000);
+            std::fs::write(self.log(table).join(format!("{version:020}.json")), info).unwrap();
+        }
     }
 
     /// Runs the live correlator until it has come this far, then stops it.
