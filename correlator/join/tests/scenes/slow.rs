@@ -105,6 +105,17 @@ fn earlier_call_that_two_requests_may_have_caused_is_given_to_neither() {
 }
 
 #[test]
+fn earlier_call_may_be_of_a_request_that_was_never_answered_before_the_long_one_began() {
+    let mut scene = long_request();
+    scene.arrival(40_001, -58_000, -57_900, 300);
+    let unanswered = scene.seen.exchanges.last_mut().unwrap();
+    (unanswered.first_response_ns, unanswered.tcp_seq_resp) = (None, None);
+    let rows = scene.rows();
+    let path = rows.paths.iter().find(|path| path.hops[0].start_ns == ns(-50_000)).unwrap();
+    assert_eq!(path.verdict, "ambiguous", "{}", line(&rows));
+}
+
+#[test]
 fn request_longer_than_what_is_read_back_is_partial_and_counted() {
     let scene = long_request();
     let settings = limited(SlowLimits { back_ns: 50 * SECOND, ..SlowLimits::default() });
