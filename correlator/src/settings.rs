@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use engine::Config;
@@ -61,6 +62,9 @@ pub struct Flags {
     /// How often the raw tables are looked at [default: 1s]
     #[arg(long, value_name = "DURATION")]
     pub poll: Option<String>,
+    /// Threads that decide a window; the rows are the same for any number [default: all cores]
+    #[arg(long, value_name = "COUNT")]
+    pub threads: Option<String>,
 }
 
 /// Settings of `run` and `maintain` about what is kept.
@@ -95,7 +99,7 @@ pub struct Upkeep {
 pub struct Mistakes(pub Vec<String>);
 
 /// Settings that a file and the environment may hold.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "tables",
     "job",
     "cluster",
@@ -110,6 +114,7 @@ const KEYS: [&str; 18] = [
     "skew",
     "active_timeout",
     "poll",
+    "threads",
     "raw_days",
     "derived_days",
     "keep",
@@ -175,6 +180,7 @@ fn given<'a>(flags: &'a Flags, upkeep: &'a UpkeepFlags) -> BTreeMap<&'static str
         &flags.skew,
         &flags.active_timeout,
         &flags.poll,
+        &flags.threads,
         &upkeep.raw_days,
         &upkeep.derived_days,
         &upkeep.keep,
@@ -191,7 +197,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn settings(&mut self) -> join::Settings {
-        let default = join::Settings::default();
+        let default = Config::new("").settings;
         let window_ns = self.positive("window", default.window_ns);
         if window_ns % join::SECOND != 0 {
             self.mistakes.push("window: must be whole seconds".to_owned());
@@ -206,6 +212,7 @@ impl Reader<'_> {
             revise_after_ns: self.durations("revise", default.revise_after_ns),
             skew_ns: self.duration("skew", default.skew_ns),
             active_timeout_ns: self.duration("active_timeout", default.active_timeout_ns),
+            threads: self.count("threads", "threads", default.threads),
             ..default
         }
     }
@@ -223,8 +230,8 @@ impl Reader<'_> {
         let keep_ns = self.duration("keep", ns_of(default.keep));
         let every_ns = self.duration("maintain_every", 600 * join::SECOND);
         let policy = Policy {
-            raw_days: self.days("raw_days", default.raw_days),
-            derived_days: self.days("derived_days", default.derived_days),
+            raw_days: self.count("raw_days", "days", default.raw_days),
+            derived_days: self.count("derived_days", "days", default.derived_days),
             keep: Duration::from_nanos(keep_ns.unsigned_abs()),
             ..default
         };
@@ -232,14 +239,14 @@ impl Reader<'_> {
         Upkeep { policy, every }
     }
 
-    fn days(&mut self, key: &str, default: u32) -> u32 {
+    fn count<N: FromStr + Default + PartialOrd>(&mut self, key: &str, of: &str, default: N) -> N {
         let Some(text) = self.text(key) else {
             return default;
         };
         match text.parse() {
-            Ok(days) if days > 0 => days,
+            Ok(count) if count > N::default() => count,
             _ => {
-                self.mistakes.push(format!("{key}: {text:?} is no number of days from 1 on"));
+                self.mistakes.push(format!("{key}: {text:?} is no number of {of} from 1 on"));
                 default
             }
         }

@@ -20,12 +20,13 @@ pub struct Config {
 const WINDOWS_PER_RUN: u32 = 30;
 
 impl Config {
-    /// The default settings over these tables.
+    /// The default settings over these tables, on all cores.
     pub fn new(tables: impl Into<String>) -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             tables: tables.into(),
             job: "live".to_owned(),
-            settings: join::Settings::default(),
+            settings: join::Settings { threads, ..join::Settings::default() },
             poll: Duration::from_secs(1),
             windows_per_run: WINDOWS_PER_RUN,
         }

@@ -1,5 +1,6 @@
 //! The same rows in the same bytes, whoever computes them: live over arrivals that come in any
-//! order, or a backfill in runs of any length. Files are named by their content.
+//! order, or a backfill in runs of any length on any number of threads. Files are named by their
+//! content.
 
 mod scene;
 
@@ -48,10 +49,11 @@ async fn followed() -> Scene {
     scene
 }
 
-async fn filled(raw: &Scene, windows_per_run: u32) -> (Scene, Vec<String>) {
+async fn filled(raw: &Scene, windows_per_run: u32, threads: usize) -> (Scene, Vec<String>) {
     let scene = raw.copy().await;
     scene.remove_derived();
-    let config = Config { windows_per_run, ..scene.config() };
+    let mut config = Config { windows_per_run, ..scene.config() };
+    config.settings.threads = threads;
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     let range = T0 * SECOND..(T0 + WINDOWS * 10) * SECOND;
     backfill(&config, range, Begin::Anew, &stopped, |_| {}).await.unwrap();
@@ -68,10 +70,20 @@ async fn live_and_backfill_in_runs_of_any_length_give_the_same_files() {
         assert!(expected.iter().filter(|name| name.starts_with(table)).count() > 10, "{table}");
     }
     for windows_per_run in [1, 6, 60] {
-        let (scene, files) = filled(live, windows_per_run).await;
+        let (scene, files) = filled(live, windows_per_run, 1).await;
         assert_eq!(files, expected, "runs of {windows_per_run}");
         let rows = (live.rows::<tables::Path>().await, scene.rows::<tables::Path>().await);
         assert_eq!(rows.0, rows.1, "runs of {windows_per_run}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_two_and_four_threads_give_the_same_files() {
+    let live = FOLLOWED.get_or_init(followed).await;
+    let expected = live.derived_files().await;
+    for threads in [1, 2, 4] {
+        let (_, files) = filled(live, 60, threads).await;
+        assert_eq!(files, expected, "{threads} threads");
     }
 }
 

@@ -3,7 +3,8 @@
 //! Enter through [`correlate`]. Invariants: the same observations in any order give the same rows;
 //! each window is computed from its own read range alone, so that live, backfill and runs of any
 //! length agree; nothing here does I/O, reads a clock or the environment, draws a random number or
-//! iterates in hash order. What can't be decided is a row with its candidates and a reason, never a
+//! iterates in hash order. Several threads share the work of a window where
+//! its pieces are independent (`parallel`). What can't be decided is a row with its candidates and a reason, never a
 //! guess: stages only add links, exact links are never overruled.
 //!
 //! The stages are the files of [`link`] and [`relay`], in this order: tuple with TCP sequence
@@ -21,7 +22,9 @@ mod interval;
 mod link;
 mod matching;
 mod names;
+mod order;
 mod ownership;
+mod parallel;
 mod path;
 mod reason;
 mod relay;
@@ -75,6 +78,8 @@ pub struct Settings {
     pub active_timeout_ns: i64,
     /// How long the API server and kube-proxy may take to agree with what already happens.
     pub propagation_ns: i64,
+    /// Threads that decide a window. The rows are the same for any number.
+    pub threads: usize,
 }
 
 /// How far the slow lane goes: what is read by pod from before a window's range, where a request
@@ -113,6 +118,7 @@ impl Default for Settings {
             skew_ns: SECOND / 10,
             active_timeout_ns: 60 * SECOND,
             propagation_ns: 10 * SECOND,
+            threads: 1,
         }
     }
 }

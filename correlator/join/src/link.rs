@@ -18,6 +18,7 @@ use crate::columns::Role;
 use crate::comparison::Stamp;
 use crate::link::nat::Translations;
 use crate::ownership::{Owner, Ownership};
+use crate::parallel;
 use crate::reason::Reason;
 use crate::skew::Offset;
 use crate::slab::{ExchangeId, RowId};
@@ -71,10 +72,16 @@ pub(crate) struct Unseen {
 impl Evidence {
     pub(crate) fn new(view: &View<'_>) -> Self {
         let count = view.visible(view.window);
-        let pairs = tuple::Pairs::new(view, count);
-        let likely = statistical::Likely::new(view, &pairs, count);
-        let unseen = unseen(view, &pairs, &likely);
-        Self { pairs, likely, spans: ids::SpanLinks::new(view, count), unseen }
+        let of_streams = || {
+            let pairs = tuple::Pairs::new(view, count);
+            let likely = statistical::Likely::new(view, &pairs, count);
+            let unseen = unseen(view, &pairs, &likely);
+            (pairs, likely, unseen)
+        };
+        let of_spans = || ids::SpanLinks::new(view, count);
+        let ((pairs, likely, unseen), spans) =
+            parallel::both(view.settings.threads, of_streams, of_spans);
+        Self { pairs, likely, spans, unseen }
     }
 }
 

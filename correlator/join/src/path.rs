@@ -7,6 +7,7 @@ use crate::address::End;
 use crate::columns::{Ended, Role};
 use crate::link::claim::Claim;
 use crate::link::nat;
+use crate::parallel;
 use crate::reason::Reason;
 use crate::relay::{Cause, Made, Relays};
 use crate::row_map::RowMap;
@@ -51,18 +52,28 @@ pub(crate) struct Attempt {
     pub(crate) index: usize,
 }
 
-/// A tree, its legs in [`Paths::legs`].
+/// Trees that are written together. Their legs lie in one list.
+#[derive(Debug, Default)]
+pub(crate) struct Grove {
+    /// Position of the first tree among those of the window.
+    pub(crate) first: usize,
+    trees: Vec<Planted>,
+    legs: Vec<Leg>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Planted {
-    pub(crate) root: Root,
+struct Planted {
+    root: Root,
     legs: Range<u32>,
     end_ns: i64,
 }
 
-impl Planted {
-    pub(crate) fn with<'a>(&self, legs: &'a [Leg]) -> Tree<'a> {
-        let legs = &legs[self.legs.start as usize..self.legs.end as usize];
-        Tree { root: self.root, legs, end_ns: self.end_ns }
+impl Grove {
+    pub(crate) fn trees(&self) -> impl Iterator<Item = Tree<'_>> {
+        self.trees.iter().map(|planted| {
+            let legs = &self.legs[planted.legs.start as usize..planted.legs.end as usize];
+            Tree { root: planted.root, legs, end_ns: planted.end_ns }
+        })
     }
 }
 
@@ -77,53 +88,38 @@ pub(crate) struct Tree<'a> {
 /// The window's paths in the order of their root's start, and what belongs to none.
 #[derive(Debug, Default)]
 pub(crate) struct Paths {
-    pub(crate) trees: Vec<Planted>,
-    pub(crate) legs: Vec<Leg>,
+    pub(crate) groves: Vec<Grove>,
     /// Undecided calls, with the indexes of the window's trees that hold a candidate.
     pub(crate) undecided: Vec<(ExchangeId, Vec<usize>)>,
     /// Exchanges of the window whose other end or cause should have been seen.
     pub(crate) orphans: Vec<(ExchangeId, Reason)>,
 }
 
+/// Trees of one grove: their rows stay in a core's cache until they are columns.
+const GROVE_TREES: usize = 2_048;
+
+/// Exchanges among which one thread looks for roots at a time.
+const ROWS_AT_ONCE: usize = 65_536;
+
 /// Deeper or larger than any real request; a bound against a loop in hostile input.
 const LEGS_MAX: usize = 4_096;
 
 pub(crate) fn build(sight: &Sight<'_>, relays: &Relays) -> Paths {
-    let mut paths = Paths::default();
-    let Some(slab) = sight.slabs.slab(sight.window) else { return paths };
-    let contested: BTreeSet<ExchangeId> = sight.contested_servers().collect();
-    let mut roots: Vec<(i64, Root)> = Vec::new();
-    for row in (0..slab.exchanges.len()).map(|row| row as u32) {
-        let id = RowId { window: sight.window, row };
-        let root = match slab.exchanges[row as usize].role {
-            Role::Server if sight.client_of(id) == Claim::Nobody && !contested.contains(&id) => {
-                Root::Arrival(id)
-            }
-            Role::Client if relays.others.get(&id) == Some(&Cause::Root) => Root::Call(id),
-            _ => continue,
-        };
-        if sight.is_last_word(id) && sight.home(id) == sight.window {
-            roots.push((slab.exchanges[row as usize].start_ns, root));
-        }
-    }
-    roots.sort_by_key(|(start_ns, root)| (*start_ns, root.id()));
+    let roots = roots(sight, relays);
+    let groves = roots.chunks(GROVE_TREES).enumerate();
+    let groves = parallel::map(sight.settings.threads, groves, |(nth, roots)| {
+        plant(sight, relays, nth * GROVE_TREES, roots)
+    });
+    let mut paths = Paths { groves, ..Paths::default() };
     let mut tree_of: RowMap<u32> = sight.row_map();
     let mut placed: RowMap<()> = sight.row_map();
-    let mut stack = Vec::new();
-    for (_, root) in roots {
-        let first = paths.legs.len();
-        grow(sight, relays, root, &mut paths.legs, &mut stack);
-        for leg in &paths.legs[first..] {
-            if let Some(server) = leg.server {
-                tree_of.insert(server, paths.trees.len() as u32);
-            }
-            if let Some(client) = leg.client {
-                placed.insert(client, ());
-            }
+    for grove in &paths.groves {
+        for (index, tree) in (grove.first as u32..).zip(grove.trees()) {
+            let servers = tree.legs.iter().filter_map(|leg| leg.server);
+            servers.for_each(|server| tree_of.insert(server, index));
+            let clients = tree.legs.iter().filter_map(|leg| leg.client);
+            clients.for_each(|client| placed.insert(client, ()));
         }
-        let legs = first as u32..paths.legs.len() as u32;
-        let end_ns = sight.exchange(root.id()).end_ns;
-        paths.trees.push(Planted { root, legs, end_ns });
     }
     let at_home = |call| sight.home(call) == sight.window;
     for (&call, cause) in &relays.others {
@@ -149,6 +145,47 @@ pub(crate) fn build(sight: &Sight<'_>, relays: &Relays) -> Paths {
         }
     }
     paths
+}
+
+/// Where the window's paths begin, by start.
+fn roots(sight: &Sight<'_>, relays: &Relays) -> Vec<Root> {
+    let Some(slab) = sight.slabs.slab(sight.window) else { return Vec::new() };
+    let contested: BTreeSet<ExchangeId> = sight.contested_servers().collect();
+    let root = |row: usize| {
+        let id = RowId { window: sight.window, row: row as u32 };
+        let exchange = &slab.exchanges[row];
+        let root = match exchange.role {
+            Role::Server if sight.client_of(id) == Claim::Nobody && !contested.contains(&id) => {
+                Root::Arrival(id)
+            }
+            Role::Client if relays.others.get(&id) == Some(&Cause::Root) => Root::Call(id),
+            _ => return None,
+        };
+        let is_here = sight.is_last_word(id) && sight.home(id) == sight.window;
+        is_here.then_some((exchange.start_ns, id, root))
+    };
+    let rows = slab.exchanges.len();
+    let starts = (0..rows).step_by(ROWS_AT_ONCE);
+    let found = parallel::map(sight.settings.threads, starts, |from| {
+        let found = (from..rows.min(from + ROWS_AT_ONCE)).filter_map(root);
+        found.collect::<Vec<_>>()
+    });
+    let mut roots: Vec<(i64, RowId, Root)> = found.into_iter().flatten().collect();
+    roots.sort_unstable_by_key(|&(start_ns, id, _)| (start_ns, id));
+    roots.into_iter().map(|(_, _, root)| root).collect()
+}
+
+fn plant(sight: &Sight<'_>, relays: &Relays, first: usize, roots: &[Root]) -> Grove {
+    let mut grove = Grove { first, ..Grove::default() };
+    let mut stack = Vec::new();
+    for &root in roots {
+        let from = grove.legs.len() as u32;
+        grow(sight, relays, root, &mut grove.legs, &mut stack);
+        let legs = from..grove.legs.len() as u32;
+        let end_ns = sight.exchange(root.id()).end_ns;
+        grove.trees.push(Planted { root, legs, end_ns });
+    }
+    grove
 }
 
 /// Why a call that has a cause is in no window's path all the same; `None` where it is in one, or

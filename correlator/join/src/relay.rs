@@ -11,8 +11,9 @@ mod thread;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::interval::Intervals;
-use crate::link::proxy::{Lines, ProxyLinks};
+use crate::link::proxy::{Lines, ProxyLinks, Told};
 use crate::link::{Parent, balancer};
+use crate::parallel;
 use crate::reason::Reason;
 use crate::relay::place::Scene;
 use crate::relay::statistics::Statistics;
@@ -48,7 +49,7 @@ pub(crate) struct Made {
 /// What was decided of the calls that may be part of one window's paths.
 #[derive(Debug, Default)]
 pub(crate) struct Relays {
-    /// By server, then start.
+    /// Calls of one server together, by start.
     made: Vec<Made>,
     /// First of each server's, and how many.
     made_for: RowMap<(u32, u32)>,
@@ -77,13 +78,19 @@ impl Relays {
             proxies: ProxyLinks::new(sight),
             ..Self::default()
         };
-        for scene in place::scenes(sight) {
-            relays.decide_place(sight, &scene, &lines, unseen.of(scene.place));
-        }
+        let from_ns = place::reach_back(sight);
+        let decided = parallel::map(sight.settings.threads, 0..from_ns.len(), |place| {
+            let scene = place::scene(sight, place as u32, from_ns[place])?;
+            Some(Decided::new(sight, &scene, &lines, unseen.of(scene.place)))
+        });
+        decided.into_iter().flatten().for_each(|of_place| relays.take(of_place));
         relays.balancers = balancer::lines_of_arrivals(sight);
         relays.sampled = sight.sampled_places();
+        let by_places = relays.made.len();
         statistics::decide(sight, &mut relays, &unseen);
-        relays.made.sort_unstable();
+        if relays.made.len() > by_places {
+            relays.made.sort_unstable();
+        }
         let mut first = 0;
         for of_server in relays.made.chunk_by(|a, b| a.server == b.server) {
             let count = of_server.len() as u32;
@@ -93,34 +100,18 @@ impl Relays {
         relays
     }
 
-    fn decide_place(
-        &mut self,
-        sight: &Sight<'_>,
-        scene: &Scene,
-        lines: &Lines,
-        unseen: Option<&Intervals>,
-    ) {
-        let is_proxy = lines.is_proxy(scene.place);
-        if lines.of(scene.place).is_some() {
-            if is_proxy {
-                self.proxy_places.insert(scene.place);
-            }
-            self.proxies.decide(sight, &scene.servers, &scene.clients, lines, scene.place);
+    /// Adds what was decided of one more place.
+    fn take(&mut self, of_place: Decided) {
+        for made in &of_place.made {
+            self.parents.insert(made.call, Parent { server: made.server, by: made.by });
         }
-        let mut context = Context::new(sight, scene, unseen);
-        for &call in &scene.clients {
-            let cause = match context.cause_by_span(call) {
-                Some(cause) => cause,
-                None if is_proxy => self.cause_in_proxy(context.doubt(call), call),
-                None => context.cause_by_thread(call),
-            };
-            let cause = context.doubt_more_than_time(call, cause);
-            match cause {
-                Cause::Parent(parent) => self.give(sight, call, parent),
-                cause => {
-                    self.others.insert(call, cause);
-                }
-            }
+        self.made.extend(of_place.made);
+        self.others.extend(of_place.others);
+        if let Some(place) = of_place.proxy {
+            self.proxy_places.insert(place);
+        }
+        if let Some(told) = of_place.told {
+            self.proxies.take(told);
         }
     }
 
@@ -135,24 +126,6 @@ impl Relays {
     fn doubt_more(&mut self, call: ExchangeId, reason: Reason) {
         if let Some(Cause::Undecided { why, .. }) = self.others.get_mut(&call) {
             *why = reason;
-        }
-    }
-
-    fn cause_in_proxy(&self, doubt: Option<Reason>, call: ExchangeId) -> Cause {
-        match (self.proxies.parents.get(call), doubt) {
-            (Some(parent), Some(why)) if parent.by == Reason::OkContainment => {
-                return Cause::Undecided { candidates: vec![parent.server], why };
-            }
-            (Some(parent), _) => return Cause::Parent(parent),
-            (None, _) => {}
-        }
-        match self.proxies.undecided.get(&call) {
-            Some(candidates) if !candidates.is_empty() => {
-                let why = doubt.unwrap_or(Reason::AmbigTimeOnly);
-                Cause::Undecided { candidates: candidates.clone(), why }
-            }
-            // A proxy makes no calls of its own accord.
-            _ => Cause::Orphan(doubt.unwrap_or(Reason::FailOrphan)),
         }
     }
 
@@ -171,6 +144,66 @@ impl Relays {
     /// Calls that have a cause.
     pub(crate) fn caused(&self) -> impl Iterator<Item = ExchangeId> + '_ {
         self.made.iter().map(|made| made.call)
+    }
+}
+
+/// What was decided of one place.
+#[derive(Debug, Default)]
+struct Decided {
+    /// By server, then start.
+    made: Vec<Made>,
+    /// Causes of the other calls.
+    others: Vec<(ExchangeId, Cause)>,
+    /// The place, where it is one that passes requests on to others.
+    proxy: Option<u32>,
+    /// What its lines tell, where it writes any.
+    told: Option<Told>,
+}
+
+impl Decided {
+    fn new(sight: &Sight<'_>, scene: &Scene, lines: &Lines, unseen: Option<&Intervals>) -> Self {
+        let Scene { place, servers, clients } = scene;
+        let proxy = Some(*place).filter(|&place| lines.is_proxy(place));
+        let told = lines.of(*place).map(|_| Told::new(sight, servers, clients, lines, *place));
+        let mut decided = Self { proxy, told, ..Self::default() };
+        let mut context = Context::new(sight, scene, unseen);
+        for (index, &call) in clients.iter().enumerate() {
+            let cause = match (context.cause_by_span(call), &decided.told) {
+                (Some(cause), _) => cause,
+                (None, Some(told)) if decided.proxy.is_some() => {
+                    cause_in_proxy(told, context.doubt(call), index)
+                }
+                (None, _) => context.cause_by_thread(call),
+            };
+            match context.doubt_more_than_time(call, cause) {
+                Cause::Parent(Parent { server, by }) => {
+                    let start_ns = sight.exchange(call).start_ns;
+                    decided.made.push(Made { server, start_ns, call, by });
+                }
+                cause => decided.others.push((call, cause)),
+            }
+        }
+        decided.made.sort_unstable();
+        decided
+    }
+}
+
+/// What a proxy's lines say of the cause of one of its calls.
+fn cause_in_proxy(told: &Told, doubt: Option<Reason>, call: usize) -> Cause {
+    match (told.parents[call], doubt) {
+        (Some(parent), Some(why)) if parent.by == Reason::OkContainment => {
+            return Cause::Undecided { candidates: vec![parent.server], why };
+        }
+        (Some(parent), _) => return Cause::Parent(parent),
+        (None, _) => {}
+    }
+    match told.undecided.get(&call) {
+        Some(candidates) if !candidates.is_empty() => {
+            let why = doubt.unwrap_or(Reason::AmbigTimeOnly);
+            Cause::Undecided { candidates: candidates.clone(), why }
+        }
+        // A proxy makes no calls of its own accord.
+        _ => Cause::Orphan(doubt.unwrap_or(Reason::FailOrphan)),
     }
 }
 

@@ -10,19 +10,23 @@ mod structs;
 mod sums;
 mod undecided;
 
+use std::collections::BTreeMap;
+
 use crate::columns::{AccessLog, Attempt, Exchange, Role, Span};
 use crate::id::Id;
 use crate::names::Name;
-use crate::path::{Paths, Planted};
+use crate::parallel;
+use crate::path::{Grove, Paths, Tree};
 use crate::reason::Reason;
 use crate::relay::Relays;
+use crate::rows::edge::Edges;
 use crate::rows::row::{Found, Party};
 use crate::rows::undecided::{
     contested, malformed, open_by_time, orphan_call, undecided, unlabelled, unseen_caller,
 };
 use crate::sight::Sight;
 use crate::slab::ExchangeId;
-use crate::{SECOND, WindowBatches, WindowRows};
+use crate::{SECOND, Stage, WindowBatches, WindowRows};
 
 /// Everything the rows of one window are made from.
 #[derive(Clone, Copy)]
@@ -94,58 +98,115 @@ struct Head {
     finality: &'static str,
 }
 
+/// What is told of the window beside its hops and paths.
+#[derive(Default)]
+struct Tally {
+    ambiguous: Vec<tables::Ambiguous>,
+    /// How often each reason is why a segment is missing.
+    missing: BTreeMap<Reason, i64>,
+    edges: Edges,
+}
+
 /// The rows of the window as structs.
 pub(crate) fn structs(scope: &Scope<'_>, paths: &Paths) -> WindowRows {
-    structs::window(scope, find(scope, paths))
+    let (found, tally) = find(scope, paths, |found| structs::rows(scope, &found));
+    let mut window = structs::rest(scope, tally);
+    for (hops, paths) in found {
+        window.hops.extend(hops);
+        window.paths.extend(paths);
+    }
+    window
 }
 
 /// The rows of the window as Arrow columns.
 pub(crate) fn batches(scope: &Scope<'_>, paths: &Paths) -> WindowBatches {
-    let found = find(scope, paths);
+    let columns = arrays::Columns::new(scope);
+    let (pieces, tally) = find(scope, paths, |found| columns.piece(&found));
+    let pieces: Result<Vec<_>, _> = pieces.into_iter().collect();
     // Columns of this release fit its tables.
-    let arrays::Batches { hops, paths } = arrays::batches(scope, &found)
+    let (hops, paths) = pieces
+        .and_then(|pieces| columns.batches(pieces))
         .unwrap_or_else(|e| panic!("rows do not fit their tables' columns: {e}"));
-    WindowBatches { win: scope.head().win, hops, paths, rest: structs::rest(scope, found) }
+    WindowBatches { win: scope.head().win, hops, paths, rest: structs::rest(scope, tally) }
 }
 
-fn find(scope: &Scope<'_>, paths: &Paths) -> Found {
-    let mut found = Found::default();
-    let ids: Vec<u128> = paths.trees.iter().map(|tree| path_id(scope, tree)).collect();
-    let mut undecided_in = vec![0; paths.trees.len()];
+/// What `of` makes of the rows of each grove, and what is told beside them.
+fn find<T: Send>(
+    scope: &Scope<'_>,
+    paths: &Paths,
+    of: impl Fn(Found) -> T + Sync,
+) -> (Vec<T>, Tally) {
+    let mut undecided_in: BTreeMap<usize, usize> = BTreeMap::new();
     for tree in paths.undecided.iter().flat_map(|(_, trees)| trees) {
-        undecided_in[*tree] += 1;
+        *undecided_in.entry(*tree).or_default() += 1;
     }
-    for (index, tree) in paths.trees.iter().enumerate() {
-        let tree = &tree.with(&paths.legs);
-        if let Some(orphan) = unseen_caller(scope, tree) {
-            found.ambiguous.push(orphan);
-            continue;
-        }
-        let mut contested = contested(scope, tree, ids[index]);
-        contested.extend(open_by_time(scope, tree, ids[index]));
-        let undecided = contested.len() + undecided_in[index];
-        path::push(scope, &mut found, tree, ids[index], undecided);
-        found.ambiguous.extend(contested);
-        found.ambiguous.extend(unlabelled(scope, tree, ids[index]));
+    let threads = scope.sight.settings.threads;
+    let of_groves = parallel::map(threads, paths.groves.iter(), |grove| {
+        let ids: Vec<u128> = grove.trees().map(|tree| path_id(scope, &tree)).collect();
+        let (found, tally) = of_grove(scope, grove, &ids, &undecided_in);
+        (of(found), tally, ids)
+    });
+    let (mut found, mut all, mut ids) = (Vec::new(), Tally::default(), Vec::new());
+    for (of_grove, tally, of_trees) in of_groves {
+        found.push(of_grove);
+        all.add(tally);
+        ids.extend(of_trees);
     }
     for (call, trees) in &paths.undecided {
-        found.ambiguous.extend(undecided(scope, *call, trees, &ids));
+        all.ambiguous.extend(undecided(scope, *call, trees, &ids));
     }
     for (call, why) in &paths.orphans {
-        found.ambiguous.push(orphan_call(scope, *call, *why));
+        all.ambiguous.push(orphan_call(scope, *call, *why));
     }
     if let Some(slab) = scope.sight.slabs.slab(scope.sight.window) {
-        found.ambiguous.extend(slab.malformed.iter().map(|row| malformed(scope, row)));
+        all.ambiguous.extend(slab.malformed.iter().map(|row| malformed(scope, row)));
     }
-    found.ambiguous.sort_by(|a, b| {
+    all.ambiguous.sort_by(|a, b| {
         (a.start_ns, &a.segment, &a.path_id, a.end_ns)
             .cmp(&(b.start_ns, &b.segment, &b.path_id, b.end_ns))
     });
-    found
+    (found, all)
+}
+
+/// The rows of the paths of one grove.
+fn of_grove(
+    scope: &Scope<'_>,
+    grove: &Grove,
+    ids: &[u128],
+    undecided_in: &BTreeMap<usize, usize>,
+) -> (Found, Tally) {
+    let (mut found, mut tally) = (Found::default(), Tally::default());
+    for ((index, tree), &id) in (grove.first..).zip(grove.trees()).zip(ids) {
+        if let Some(orphan) = unseen_caller(scope, &tree) {
+            tally.ambiguous.push(orphan);
+            continue;
+        }
+        let mut contested = contested(scope, &tree, id);
+        contested.extend(open_by_time(scope, &tree, id));
+        let undecided = contested.len() + undecided_in.get(&index).copied().unwrap_or(0);
+        path::push(scope, &mut found, &tree, id, undecided);
+        tally.ambiguous.extend(contested);
+        tally.ambiguous.extend(unlabelled(scope, &tree, id));
+    }
+    tally.missing = std::mem::take(&mut found.missing_of);
+    if scope.sight.stage == Stage::Final {
+        tally.edges = Edges::new(&found.hops);
+    }
+    (found, tally)
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.ambiguous.extend(other.ambiguous);
+        for (reason, count) in other.missing {
+            *self.missing.entry(reason).or_default() += count;
+        }
+        self.edges.add(other.edges);
+    }
 }
 
 /// 128 bits over the root's evidence: the same request has the same id in every run.
-fn path_id(scope: &Scope<'_>, tree: &Planted) -> u128 {
+fn path_id(scope: &Scope<'_>, tree: &Tree<'_>) -> u128 {
     let e = scope.sight.exchange(tree.root.id());
     let role = match e.role {
         Role::Client => "client",

@@ -219,7 +219,7 @@ impl Run {
     /// Finds what exact keys say, in the windows where it is not known yet. Each window's links
     /// look at the windows beside it as far as any later window will.
     fn link(&mut self, first: u32, window: u32, last: u32) {
-        for changed in self.slabs.seal(first.saturating_sub(1)..last + 1) {
+        for changed in self.slabs.seal(first.saturating_sub(1)..last + 1, self.settings.threads) {
             for beside in changed.saturating_sub(1)..changed + 2 {
                 self.evidence.remove(&beside);
                 self.clocks.remove(&beside);

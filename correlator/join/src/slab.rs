@@ -3,6 +3,9 @@
 //! A slab is the piece in which rows are read, kept and forgotten. Everything in it is in an order
 //! of its content, so that nothing later depends on the order of arrival.
 
+mod grouped;
+mod turns;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -11,6 +14,11 @@ use hashbrown::HashTable;
 use crate::address::{End, MIX};
 use crate::columns::{AccessLog, Attempt, Ending, Exchange, Kind, Malformed, Role, Span};
 use crate::id::Id;
+use crate::slab::grouped::Grouped;
+use crate::slab::turns::Turns;
+use crate::{order, parallel};
+
+pub(crate) use turns::Turn;
 
 /// A row of one slab: the slab's window, counted since the epoch, and the position in its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,56 +49,10 @@ pub(crate) struct Slab {
     /// Those of them without a response: nobody knows how long they were served.
     unanswered: Grouped,
     clients: Grouped,
-    /// Servers of each place by peer, then start.
-    turns: Grouped,
+    turns: Turns,
     server_spans: Vec<u32>,
     has_unended: bool,
     is_sealed: bool,
-}
-
-/// Exchanges by place: those of place `p` are `rows[first[p]..first[p + 1]]`.
-#[derive(Debug, Default)]
-struct Grouped {
-    first: Vec<u32>,
-    rows: Vec<u32>,
-}
-
-impl Grouped {
-    /// Keeps the order of `rows` within each place.
-    fn new(rows: &[u32], exchanges: &[Exchange]) -> Self {
-        let place = |row: u32| exchanges[row as usize].place as usize;
-        let places = rows.iter().map(|&row| place(row) + 1).max().unwrap_or(0);
-        let mut first = vec![0; places + 1];
-        for &row in rows {
-            first[place(row) + 1] += 1;
-        }
-        for p in 0..places {
-            first[p + 1] += first[p];
-        }
-        let mut next = first.clone();
-        let mut grouped = vec![0; rows.len()];
-        for &row in rows {
-            let slot = &mut next[place(row)];
-            grouped[*slot as usize] = row;
-            *slot += 1;
-        }
-        Self { first, rows: grouped }
-    }
-
-    fn sort_each<K: Ord>(&mut self, key: impl Fn(u32) -> K) {
-        for p in 1..self.first.len() {
-            let range = self.first[p - 1] as usize..self.first[p] as usize;
-            self.rows[range].sort_unstable_by_key(|&row| key(row));
-        }
-    }
-
-    fn of(&self, place: u32) -> &[u32] {
-        let place = place as usize;
-        match (self.first.get(place), self.first.get(place + 1)) {
-            (Some(&from), Some(&to)) => &self.rows[from as usize..to as usize],
-            _ => &[],
-        }
-    }
 }
 
 impl Slab {
@@ -104,10 +66,36 @@ impl Slab {
     }
 
     /// Sorts and indexes what was added.
-    pub(crate) fn seal(&mut self) {
-        self.exchanges.sort_unstable();
-        self.keep_last_words();
-        self.spans.sort_unstable();
+    pub(crate) fn seal(&mut self, threads: usize) {
+        let mut others = Self {
+            spans: std::mem::take(&mut self.spans),
+            access_logs: std::mem::take(&mut self.access_logs),
+            copied_spans: std::mem::take(&mut self.copied_spans),
+            ..Self::default()
+        };
+        let has_spans = !others.spans.is_empty();
+        let others = parallel::both(
+            threads,
+            || self.seal_exchanges(has_spans),
+            || {
+                others.seal_spans();
+                others.seal_lines();
+                others
+            },
+        );
+        let (_, others) = others;
+        self.spans = others.spans;
+        self.access_logs = others.access_logs;
+        self.copied_spans = others.copied_spans;
+        self.by_span = others.by_span;
+        self.server_spans = others.server_spans;
+        self.malformed.sort_unstable();
+        self.endings.sort_unstable();
+        self.is_sealed = true;
+    }
+
+    fn seal_spans(&mut self) {
+        order::sort_by_time(&mut self.spans, |span| span.end_ns);
         // Equal rows may come by two ways; different ones under one id are both kept, for neither
         // can be told to be the true one.
         let copied = &mut self.copied_spans;
@@ -118,14 +106,44 @@ impl Slab {
             }
             is_copy
         });
+        let spans = &self.spans;
+        self.by_span = HashTable::with_capacity(spans.len());
+        let hash = |row: u32| span_hash(spans[row as usize].span);
+        for row in (0..spans.len()).map(index) {
+            self.by_span.insert_unique(hash(row), row, |&r| hash(r));
+        }
+        let is_server = |row: &u32| spans[*row as usize].kind == Kind::Server;
+        self.server_spans = (0..spans.len()).map(index).filter(is_server).collect();
+    }
+
+    fn seal_lines(&mut self) {
         self.access_logs.sort_by_cached_key(|l| {
             (l.emitter_ip, l.ingest_seq, l.item, l.event_ns, l.request_id, l.end_lo_ns, l.collector)
         });
         self.access_logs.dedup_by_key(|l| (l.collector, l.ingest_seq, l.item));
-        self.malformed.sort_unstable();
-        self.endings.sort_unstable();
-        self.index();
-        self.is_sealed = true;
+    }
+
+    fn seal_exchanges(&mut self, has_spans: bool) {
+        order::sort_by_time(&mut self.exchanges, |exchange| exchange.end_ns);
+        self.keep_last_words();
+        let exchanges = &self.exchanges;
+        self.has_unended = exchanges.iter().any(Exchange::may_go_on);
+        let by_start = order::by_key(exchanges.iter().map(|exchange| exchange.start_ns));
+        let of_role = |role| {
+            let is_its = move |row: &u32| exchanges[*row as usize].role == role;
+            by_start.iter().copied().filter(is_its)
+        };
+        self.servers = Grouped::new(of_role(Role::Server), exchanges);
+        self.clients = Grouped::new(of_role(Role::Client), exchanges);
+        let is_unanswered = |row: &u32| {
+            let exchange = &exchanges[*row as usize];
+            exchange.role == Role::Server && !exchange.has_response()
+        };
+        let rows = (0..exchanges.len()).map(index);
+        self.unanswered = Grouped::new(rows.filter(is_unanswered), exchanges);
+        if has_spans {
+            self.turns = Turns::new(of_role(Role::Server), exchanges);
+        }
     }
 
     /// The same exchange may come again with a later end: the last word counts.
@@ -163,39 +181,6 @@ impl Slab {
             let hash = hash_of(exchanges, index(row));
             self.by_seq.insert_unique(hash, index(row), |&r| hash_of(exchanges, r));
         }
-    }
-
-    fn index(&mut self) {
-        let exchanges = &self.exchanges;
-        self.has_unended = exchanges.iter().any(Exchange::may_go_on);
-        let of_role = |role| {
-            let rows = (0..exchanges.len()).filter(|&r| exchanges[r].role == role).map(index);
-            rows.collect::<Vec<u32>>()
-        };
-        let by_start = |row: u32| (exchanges[row as usize].start_ns, row);
-        let servers = of_role(Role::Server);
-        self.servers = Grouped::new(&servers, exchanges);
-        self.servers.sort_each(by_start);
-        let is_unanswered = |row: &u32| !exchanges[*row as usize].has_response();
-        let unanswered: Vec<u32> = servers.iter().copied().filter(is_unanswered).collect();
-        self.unanswered = Grouped::new(&unanswered, exchanges);
-        self.clients = Grouped::new(&of_role(Role::Client), exchanges);
-        self.clients.sort_each(by_start);
-        if !self.spans.is_empty() {
-            self.turns = Grouped::new(&servers, exchanges);
-            self.turns.sort_each(|row| {
-                let e = &exchanges[row as usize];
-                (e.remote_ip, e.remote_port, e.start_ns, row)
-            });
-        }
-        let spans = &self.spans;
-        self.by_span = HashTable::with_capacity(spans.len());
-        let hash = |row: u32| span_hash(spans[row as usize].span);
-        for row in (0..spans.len()).map(index) {
-            self.by_span.insert_unique(hash(row), row, |&r| hash(r));
-        }
-        let is_server = |row: &u32| spans[*row as usize].kind == Kind::Server;
-        self.server_spans = (0..spans.len()).map(index).filter(is_server).collect();
     }
 
     /// Exchanges of one role whose request begins with this sequence number, ascending.
@@ -260,16 +245,8 @@ impl Slab {
     }
 
     /// Requests that one peer sent to a place, by start.
-    pub(crate) fn turns(&self, place: u32, peer: End) -> &[u32] {
-        let turns = self.turns.of(place);
-        let peer_of = |row: &u32| {
-            let e = &self.exchanges[*row as usize];
-            (e.remote_ip, e.remote_port)
-        };
-        let from = turns.partition_point(|row| peer_of(row) < (peer.ip, peer.port));
-        let rest = &turns[from..];
-        let to = rest.partition_point(|row| peer_of(row) == (peer.ip, peer.port));
-        &rest[..to]
+    pub(crate) fn turns(&self, place: u32, peer: End) -> &[Turn] {
+        self.turns.of(place, peer)
     }
 
     /// Spans of kind server, by end.

@@ -142,11 +142,11 @@ impl Slabs {
     }
 
     /// Sorts and indexes the slabs of these windows that got rows since.
-    pub(crate) fn seal(&mut self, windows: Range<u32>) -> Vec<u32> {
+    pub(crate) fn seal(&mut self, windows: Range<u32>, threads: usize) -> Vec<u32> {
         let mut sealed = Vec::new();
         for window in windows {
             if let Some(slab) = self.slab_mut(window).filter(|slab| !slab.is_sealed()) {
-                slab.seal();
+                slab.seal(threads);
                 sealed.push(window);
             }
         }

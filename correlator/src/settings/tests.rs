@@ -7,9 +7,10 @@ fn flags() -> Flags {
 }
 
 #[test]
-fn defaults_are_those_of_the_join() {
+fn defaults_are_those_of_the_join_on_all_cores() {
     let config = read(&flags()).unwrap();
-    assert_eq!(config.settings, join::Settings::default());
+    let threads = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(config.settings, join::Settings { threads, ..join::Settings::default() });
     assert_eq!((config.job.as_str(), config.poll), ("live", Duration::from_secs(1)));
 }
 
@@ -76,9 +77,10 @@ fn all_mistakes_are_reported_together() {
         window: Some("1500ms".into()),
         guard: Some("soon".into()),
         poll: Some("0s".into()),
+        threads: Some("0".into()),
         ..Flags::default()
     };
     let Mistakes(mistakes) = read(&flags).unwrap_err();
     let about: Vec<_> = mistakes.iter().map(|m| m.split(':').next().unwrap()).collect();
-    assert_eq!(about, ["window", "guard", "tables", "poll", "wimdow"]);
+    assert_eq!(about, ["window", "guard", "threads", "tables", "poll", "wimdow"]);
 }

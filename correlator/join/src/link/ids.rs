@@ -11,7 +11,7 @@ use crate::interval::Intervals;
 use crate::link::View;
 use crate::link::claim::Claims;
 use crate::matching;
-use crate::slab::{ExchangeId, RowId};
+use crate::slab::{ExchangeId, RowId, Turn};
 
 /// Wall clock stamps of an SDK against boot clock stamps of the kernel on one node: the clock
 /// epoch is a sample, and a span may begin just before the call that returned the bytes does.
@@ -113,7 +113,7 @@ impl SpanLinks {
 /// The turn, on the connection that the span names by its peer, in which the span began and ended.
 fn turn_of(view: &View<'_>, place: u32, span: &Span) -> Option<ExchangeId> {
     let peer = span.peer()?;
-    let mut turns: Vec<ExchangeId> = Vec::new();
+    let mut turns: Vec<(i64, ExchangeId)> = Vec::new();
     let window_ns = view.settings.window_ns;
     let start_ns = i64::from(view.window) * window_ns;
     for window in view.window.saturating_sub(1)..view.window + 2 {
@@ -124,27 +124,37 @@ fn turn_of(view: &View<'_>, place: u32, span: &Span) -> Option<ExchangeId> {
         };
         let Some(slab) = view.slabs.slab(window).filter(|_| is_near) else { continue };
         let visible = view.visible(window);
-        let rows = slab.turns(place, peer).iter().filter(|&&row| (row as usize) < visible);
-        turns.extend(rows.map(|&row| RowId { window, row }));
+        let is_its = |turn: &&Turn| {
+            let row = turn.row as usize;
+            row < visible && slab.exchanges[row].remote() == peer
+        };
+        // Those begun while the span went on, and the last one before: no other can be its turn.
+        let all = slab.turns(place, peer);
+        let ended_ns = span.end_ns - SAME_NODE_TOLERANCE_NS;
+        let last_ns = span.end_ns.max(span.start_ns + SAME_NODE_TOLERANCE_NS);
+        let begun = all.partition_point(|t| t.start_ns <= last_ns);
+        for turn in all[..begun].iter().rev().filter(is_its) {
+            turns.push((turn.start_ns, RowId { window, row: turn.row }));
+            if turn.start_ns < ended_ns {
+                break;
+            }
+        }
     }
-    let start_ns = |turn: &ExchangeId| view.slabs.exchange(*turn).start_ns;
-    if !turns.is_sorted_by_key(start_ns) {
-        turns.sort_by_key(|turn| (start_ns(turn), *turn));
-    }
+    turns.sort_unstable();
     let within = |tolerance_ns: i64| -> (Option<ExchangeId>, usize) {
         // Turns follow each other: those begun before the span, but not followed by one before
         // the span's end.
-        let begun = turns.partition_point(|t| start_ns(t) <= span.start_ns + tolerance_ns);
-        let followed = turns.partition_point(|t| start_ns(t) < span.end_ns - tolerance_ns);
+        let begun = turns.partition_point(|t| t.0 <= span.start_ns + tolerance_ns);
+        let followed = turns.partition_point(|t| t.0 < span.end_ns - tolerance_ns);
         let held = turns.get(followed.saturating_sub(1)..begun).unwrap_or_default();
         // A span that began after the turn's end, or ended before its begin, is of a turn that was
         // not seen: the stamps of one node differ by less than turns do.
-        let is_open = |t: &&ExchangeId| {
-            let turn = view.slabs.exchange(**t);
+        let is_open = |id: &ExchangeId| {
+            let turn = view.slabs.exchange(*id);
             span.start_ns <= turn.upper_ns().saturating_add(tolerance_ns.min(OVERLAP_NS))
                 && turn.start_ns <= span.end_ns + OVERLAP_NS
         };
-        let mut open = held.iter().filter(is_open).copied();
+        let mut open = held.iter().map(|&(_, id)| id).filter(is_open);
         (open.next(), 1 + open.count())
     };
     match within(SAME_NODE_TOLERANCE_NS) {

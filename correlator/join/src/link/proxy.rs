@@ -98,13 +98,73 @@ impl Lines {
     }
 }
 
-/// What proxies' lines decide in one window.
+/// What the lines of one proxy decide. Calls by index.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// The requests that calls were made for.
+    pub(crate) parents: Vec<Option<Parent>>,
+    /// Calls that stay undecided, with the requests that contain them.
+    pub(crate) undecided: BTreeMap<usize, Vec<ExchangeId>>,
+    log_of: Vec<(ExchangeId, LogId)>,
+    log_candidates: Vec<(ExchangeId, Vec<LogId>)>,
+    shared_ids: BTreeSet<Id>,
+}
+
+impl Told {
+    /// Decides the calls of one proxy. `servers` and `clients` by start.
+    pub(crate) fn new(
+        sight: &Sight<'_>,
+        servers: &[ExchangeId],
+        clients: &[ExchangeId],
+        lines: &Lines,
+        place: u32,
+    ) -> Self {
+        let of_place = lines.of(place).unwrap_or_default();
+        let mut scene = Scene::new(sight, servers, clients, of_place.to_vec());
+        scene.named = Named::new(&scene, lines);
+        scene.narrow();
+        scene.give_unlisted();
+        let mut told = Self { shared_ids: scene.shared_ids(), ..Self::default() };
+        told.take(&scene);
+        told
+    }
+
+    fn take(&mut self, scene: &Scene<'_>) {
+        for (call, parent) in scene.parent.iter().enumerate() {
+            let parent = parent.map(|server| {
+                let by = match scene.named.line_of(call) {
+                    Some((log, by)) if scene.server_of_log[log] == Some(server) => by,
+                    None if scene.named.unlisted.contains_key(&call) => Reason::OkExactId,
+                    _ => Reason::OkContainment,
+                };
+                Parent { server: scene.servers[server], by }
+            });
+            self.parents.push(parent);
+            if parent.is_none() {
+                let candidates = scene.containing(call);
+                let ids = candidates.into_iter().map(|s| scene.servers[s]).collect();
+                self.undecided.insert(call, ids);
+            }
+        }
+        let mut is_told = vec![false; scene.servers.len()];
+        for (log, server) in scene.server_of_log.iter().enumerate() {
+            if let Some(server) = server {
+                is_told[*server] = true;
+                self.log_of.push((scene.servers[*server], scene.logs[log]));
+            }
+        }
+        for server in (0..scene.servers.len()).filter(|&server| !is_told[server]) {
+            let fitting: Vec<LogId> = scene.open_lines(server).map(|log| scene.logs[log]).collect();
+            if !fitting.is_empty() {
+                self.log_candidates.push((scene.servers[server], fitting));
+            }
+        }
+    }
+}
+
+/// What proxies' lines tell in one window.
 #[derive(Debug, Default)]
 pub(crate) struct ProxyLinks {
-    /// Call -> the request that it was made for.
-    pub(crate) parents: RowMap<Parent>,
-    /// Calls of proxies that stay undecided, with the requests that contain them.
-    pub(crate) undecided: BTreeMap<ExchangeId, Vec<ExchangeId>>,
     /// Request received by a proxy -> its log line.
     pub(crate) log_of: RowMap<LogId>,
     /// Requests received by a proxy that more than one line fits.
@@ -115,61 +175,13 @@ pub(crate) struct ProxyLinks {
 
 impl ProxyLinks {
     pub(crate) fn new(sight: &Sight<'_>) -> Self {
-        Self { parents: sight.row_map(), log_of: sight.row_map(), ..Self::default() }
+        Self { log_of: sight.row_map(), ..Self::default() }
     }
 
-    /// Decides the calls of one proxy. `servers` and `clients` by start.
-    pub(crate) fn decide(
-        &mut self,
-        sight: &Sight<'_>,
-        servers: &[ExchangeId],
-        clients: &[ExchangeId],
-        lines: &Lines,
-        place: u32,
-    ) {
-        let of_place = lines.of(place).unwrap_or_default();
-        let mut scene = Scene::new(sight, servers, clients, of_place.to_vec());
-        scene.named = Named::new(&scene, lines);
-        scene.narrow();
-        scene.give_unlisted();
-        self.shared_ids.extend(scene.shared_ids());
-        self.take(&scene);
-    }
-
-    fn take(&mut self, scene: &Scene<'_>) {
-        for (call, parent) in scene.parent.iter().enumerate() {
-            let client = scene.clients[call];
-            match parent {
-                Some(server) => {
-                    let by = match scene.named.line_of(call) {
-                        Some((log, by)) if scene.server_of_log[log] == Some(*server) => by,
-                        None if scene.named.unlisted.contains_key(&call) => Reason::OkExactId,
-                        _ => Reason::OkContainment,
-                    };
-                    let parent = Parent { server: scene.servers[*server], by };
-                    self.parents.insert(client, parent);
-                }
-                None => {
-                    let candidates = scene.containing(call);
-                    let ids = candidates.into_iter().map(|s| scene.servers[s]).collect();
-                    self.undecided.insert(client, ids);
-                }
-            }
-        }
-        for (log, server) in scene.server_of_log.iter().enumerate() {
-            if let Some(server) = server {
-                self.log_of.insert(scene.servers[*server], scene.logs[log]);
-            }
-        }
-        for server in 0..scene.servers.len() {
-            let id = scene.servers[server];
-            if self.log_of.contains(id) {
-                continue;
-            }
-            let fitting: Vec<LogId> = scene.open_lines(server).map(|log| scene.logs[log]).collect();
-            if !fitting.is_empty() {
-                self.log_candidates.insert(id, fitting);
-            }
-        }
+    /// Adds what the lines of one more proxy tell.
+    pub(crate) fn take(&mut self, told: Told) {
+        told.log_of.into_iter().for_each(|(server, log)| self.log_of.insert(server, log));
+        self.log_candidates.extend(told.log_candidates);
+        self.shared_ids.extend(told.shared_ids);
     }
 }

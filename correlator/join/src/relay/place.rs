@@ -18,14 +18,8 @@ pub(super) struct Scene {
 /// A proxy writes its line, and a span's exchange ends, within this of the request's end.
 const AROUND_NS: i64 = 2_000_000_000;
 
-/// The places that have a call to decide, one after another.
-pub(super) fn scenes<'a>(sight: &'a Sight<'a>) -> impl Iterator<Item = Scene> + 'a {
-    let from_ns = reach_back(sight);
-    (0u32..).zip(from_ns).filter_map(move |(place, from_ns)| scene(sight, place, from_ns))
-}
-
 /// From when on each place's calls may belong to a path of the window.
-fn reach_back(sight: &Sight<'_>) -> Vec<i64> {
+pub(super) fn reach_back(sight: &Sight<'_>) -> Vec<i64> {
     let near_ns = sight.time.start - AROUND_NS;
     let mut from_ns = vec![near_ns; sight.slabs.places() as usize];
     let mut open: Vec<u32> = Vec::new();

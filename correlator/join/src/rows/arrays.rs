@@ -10,38 +10,21 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch,
+    Array, ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch,
     StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema};
 use arrow::error::ArrowError;
 use tables::Row;
 
 use crate::names::Name;
+use crate::parallel;
 use crate::reason::Reason;
 use crate::rows::Scope;
 use crate::rows::row::{Evidence, Found, HopRow, Party, PathRow, Word};
 use text::Texts;
-
-/// Rows of one window in columns, in the order of the tables' columns.
-pub(super) struct Batches {
-    pub(super) hops: RecordBatch,
-    pub(super) paths: RecordBatch,
-}
-
-/// # Errors
-/// When a column is of another length or type than its table's: a bug here, which the test that
-/// compares with the row structs shows.
-pub(super) fn batches(scope: &Scope<'_>, found: &Found) -> Result<Batches, ArrowError> {
-    let columns = Columns::new(scope);
-    let hops = columns.hops(&found.hops)?;
-    let paths = columns.paths(found, &hops)?;
-    Ok(Batches {
-        hops: batch::<tables::Hop>(found.hops.len(), &columns, hops)?,
-        paths: batch::<tables::Path>(found.paths.len(), &columns, paths)?,
-    })
-}
 
 type Named = (&'static str, ArrayRef);
 
@@ -67,7 +50,15 @@ fn batch<R: Row>(
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
 }
 
-struct Columns<'a> {
+/// Hops and paths of one grove in columns.
+pub(super) struct Piece {
+    hops: Vec<Named>,
+    paths: Vec<Named>,
+    hops_of_path: Vec<usize>,
+}
+
+/// What the columns of a window have in common.
+pub(super) struct Columns<'a> {
     scope: &'a Scope<'a>,
     /// Every name, by its number.
     names: ArrayRef,
@@ -76,7 +67,7 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn new(scope: &'a Scope<'a>) -> Self {
+    pub(super) fn new(scope: &'a Scope<'a>) -> Self {
         let words = |words: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(words)) };
         Self {
             scope,
@@ -84,6 +75,63 @@ impl<'a> Columns<'a> {
             evidence: words(Evidence::ALL.to_vec()),
             reasons: words(Reason::ALL.iter().map(|reason| reason.code()).collect()),
         }
+    }
+
+    /// # Errors
+    /// When a column is of another length or type than its table's: a bug here, which the test that
+    /// compares with the row structs shows.
+    pub(super) fn piece(&self, found: &Found) -> Result<Piece, ArrowError> {
+        Ok(Piece {
+            hops: self.hops(&found.hops)?,
+            paths: self.paths(found)?,
+            hops_of_path: found.paths.iter().map(|path| path.hops.len()).collect(),
+        })
+    }
+
+    /// The hops and the paths of all pieces, in the order of their tables' columns.
+    ///
+    /// # Errors
+    /// As [`Self::piece`].
+    pub(super) fn batches(
+        &self,
+        pieces: Vec<Piece>,
+    ) -> Result<(RecordBatch, RecordBatch), ArrowError> {
+        let (mut hops, mut paths, mut hops_of_path) = (Vec::new(), Vec::new(), Vec::new());
+        for piece in pieces {
+            hops.push(piece.hops);
+            paths.push(piece.paths);
+            hops_of_path.extend(piece.hops_of_path);
+        }
+        if hops.is_empty() {
+            let nothing = self.piece(&Found::default())?;
+            hops.push(nothing.hops);
+            paths.push(nothing.paths);
+        }
+        let (hops, mut paths) = (self.joined(hops)?, self.joined(paths)?);
+        paths.push(("hops", within(&hops_of_path, &hops)?));
+        let count = hops_of_path.iter().sum();
+        Ok((
+            batch::<tables::Hop>(count, self, hops)?,
+            batch::<tables::Path>(hops_of_path.len(), self, paths)?,
+        ))
+    }
+
+    /// The columns of a table, each of them put together of its pieces.
+    fn joined(&self, pieces: Vec<Vec<Named>>) -> Result<Vec<Named>, ArrowError> {
+        let mut columns: Vec<(&'static str, Vec<ArrayRef>)> = Vec::new();
+        for piece in pieces {
+            columns.resize_with(piece.len(), || ("", Vec::new()));
+            for (column, (name, array)) in columns.iter_mut().zip(piece) {
+                column.0 = name;
+                column.1.push(array);
+            }
+        }
+        let threads = self.scope.sight.settings.threads;
+        let joined = parallel::map(threads, columns.into_iter(), |(name, pieces)| {
+            let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| piece.as_ref()).collect();
+            Ok((name, concat(&pieces)?))
+        });
+        joined.into_iter().collect()
     }
 
     fn head(&self, rows: usize) -> Result<Vec<Named>, ArrowError> {
@@ -157,7 +205,8 @@ impl<'a> Columns<'a> {
         ])
     }
 
-    fn paths(&self, found: &Found, hops: &[Named]) -> Result<Vec<Named>, ArrowError> {
+    /// The columns of the paths but for their hops.
+    fn paths(&self, found: &Found) -> Result<Vec<Named>, ArrowError> {
         let paths = &found.paths;
         let roots = || paths.iter().map(|path| &found.hops[path.hops.start as usize]);
         let odd = &self.scope.sight.slabs.odd_ids;
@@ -204,7 +253,6 @@ impl<'a> Columns<'a> {
             ("reasons", text_lists(particular)?),
             ("conf_min", doubles(paths.iter().map(|p| p.conf_min))),
             ("conf_joint", doubles(paths.iter().map(|p| p.conf_joint))),
-            ("hops", within(paths, hops)?),
         ])
     }
 
@@ -235,7 +283,7 @@ const DESTINATION: [&str; 7] = [
 ];
 
 /// The hops of each path as a list of structs over the hop table's own arrays.
-fn within(paths: &[PathRow], hops: &[Named]) -> Result<ArrayRef, ArrowError> {
+fn within(hops_of_path: &[usize], hops: &[Named]) -> Result<ArrayRef, ArrowError> {
     let schema = tables::spec::<tables::Path>().schema;
     let DataType::List(element) = schema.field_with_name("hops")?.data_type() else {
         return Err(ArrowError::SchemaError("hops of a path are no list".into()));
@@ -256,7 +304,7 @@ fn within(paths: &[PathRow], hops: &[Named]) -> Result<ArrayRef, ArrowError> {
     let fields = Fields::from(fields);
     let values = StructArray::try_new(fields.clone(), arrays, None)?;
     let element = Field::new(element.name(), DataType::Struct(fields), element.is_nullable());
-    let offsets = OffsetBuffer::from_lengths(paths.iter().map(|path| path.hops.len()));
+    let offsets = OffsetBuffer::from_lengths(hops_of_path.iter().copied());
     Ok(Arc::new(ListArray::try_new(Arc::new(element), offsets, Arc::new(values), None)?))
 }
 

@@ -40,25 +40,43 @@ struct Sums {
     bytes_response: i64,
 }
 
-/// One row an edge and minute, in file order.
-pub(super) fn rows(scope: &Scope<'_>, hops: &[HopRow]) -> Vec<EdgeMinute> {
-    let mut edges: Vec<(Edge, Sums)> = Vec::new();
-    let mut index: HashTable<usize> = HashTable::new();
-    for hop in hops {
-        let wanted = edge(hop);
-        let known = index.find(wanted.hash(), |&at| edges[at].0 == wanted).copied();
-        let at = known.unwrap_or_else(|| {
-            edges.push((wanted, Sums::default()));
-            let hash = |at: &usize| edges[*at].0.hash();
-            *index.insert_unique(wanted.hash(), edges.len() - 1, hash).get()
-        });
-        edges[at].1.add(hop);
+/// Hops summed up by edge and minute.
+#[derive(Default)]
+pub(super) struct Edges {
+    sums: Vec<(Edge, Sums)>,
+    index: HashTable<usize>,
+}
+
+impl Edges {
+    pub(super) fn new(hops: &[HopRow]) -> Self {
+        let mut edges = Self::default();
+        hops.iter().for_each(|hop| edges.of(edge(hop)).add(hop));
+        edges
     }
-    let mut rows: Vec<EdgeMinute> =
-        edges.into_iter().map(|(edge, sums)| row(scope, &edge, sums)).collect();
-    // Names are numbers in the order of arrival, their texts are not.
-    rows.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
-    rows
+
+    pub(super) fn add(&mut self, other: Self) {
+        other.sums.into_iter().for_each(|(edge, sums)| self.of(edge).add_all(sums));
+    }
+
+    fn of(&mut self, wanted: Edge) -> &mut Sums {
+        let sums = &mut self.sums;
+        let known = self.index.find(wanted.hash(), |&at| sums[at].0 == wanted).copied();
+        let at = known.unwrap_or_else(|| {
+            sums.push((wanted, Sums::default()));
+            let hash = |at: &usize| sums[*at].0.hash();
+            *self.index.insert_unique(wanted.hash(), sums.len() - 1, hash).get()
+        });
+        &mut sums[at].1
+    }
+
+    /// One row an edge and minute, in file order.
+    pub(super) fn rows(&self, scope: &Scope<'_>) -> Vec<EdgeMinute> {
+        let mut rows: Vec<EdgeMinute> =
+            self.sums.iter().map(|(edge, sums)| row(scope, edge, sums)).collect();
+        // Names are numbers in the order of arrival, their texts are not.
+        rows.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
+        rows
+    }
 }
 
 fn edge(hop: &HopRow) -> Edge {
@@ -102,12 +120,27 @@ impl Sums {
             self.bytes_response = self.bytes_response.saturating_add(response);
         }
     }
+
+    fn add_all(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.errors_4xx += other.errors_4xx;
+        self.errors_5xx += other.errors_5xx;
+        self.errors_reset += other.errors_reset;
+        self.errors_refused += other.errors_refused;
+        self.errors_no_response += other.errors_no_response;
+        for (upper_ns, count) in other.latency {
+            *self.latency.entry(upper_ns).or_default() += count;
+        }
+        self.latency_sum_ns = self.latency_sum_ns.saturating_add(other.latency_sum_ns);
+        self.bytes_request = self.bytes_request.saturating_add(other.bytes_request);
+        self.bytes_response = self.bytes_response.saturating_add(other.bytes_response);
+    }
 }
 
-fn row(scope: &Scope<'_>, edge: &Edge, sums: Sums) -> EdgeMinute {
+fn row(scope: &Scope<'_>, edge: &Edge, sums: &Sums) -> EdgeMinute {
     let head = scope.head();
     let text = |name: Option<Name>| scope.sight.slabs.names.text_of(name).map(str::to_owned);
-    let bucket = |(upper_ns, count): (i64, i64)| edge_minute::LatencyBucket { upper_ns, count };
+    let bucket = |(&upper_ns, &count)| edge_minute::LatencyBucket { upper_ns, count };
     EdgeMinute {
         hour: head.hour,
         win: head.win,
@@ -128,7 +161,7 @@ fn row(scope: &Scope<'_>, edge: &Edge, sums: Sums) -> EdgeMinute {
         errors_reset: sums.errors_reset,
         errors_refused: sums.errors_refused,
         errors_no_response: sums.errors_no_response,
-        latency: sums.latency.into_iter().map(bucket).collect(),
+        latency: sums.latency.iter().map(bucket).collect(),
         latency_sum_ns: sums.latency_sum_ns,
         bytes_request: sums.bytes_request,
         bytes_response: sums.bytes_response,

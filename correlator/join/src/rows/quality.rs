@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use tables::data_quality::{DataQuality, check};
 
 use crate::id::Id;
-use crate::rows::Scope;
-use crate::rows::row::Found;
+use crate::rows::{Scope, Tally};
 use crate::slab::Slab;
 
 /// Trace ids of one check that get a row of their own; the rest is counted together.
@@ -18,10 +17,10 @@ const OTHERS: &str = "others";
 /// What was found, in file order.
 pub(super) fn rows(
     scope: &Scope<'_>,
-    found: &Found,
+    tally: &Tally,
     clock_offsets: &[tables::ClockOffset],
 ) -> Vec<DataQuality> {
-    let mut rows = missing(scope, found);
+    let mut rows = missing(scope, tally);
     rows.extend(not_read_back(scope));
     let quarantined = clock_offsets.iter().filter(|row| row.quarantined);
     rows.extend(quarantined.map(|pair| DataQuality {
@@ -39,12 +38,12 @@ pub(super) fn rows(
 }
 
 /// Expected segments without evidence, of paths and of pieces that belong to none.
-fn missing(scope: &Scope<'_>, found: &Found) -> Vec<DataQuality> {
+fn missing(scope: &Scope<'_>, tally: &Tally) -> Vec<DataQuality> {
     let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-    for (reason, count) in &found.missing_of {
+    for (reason, count) in &tally.missing {
         *counts.entry(reason.code()).or_default() += count;
     }
-    let of_no_path = found.ambiguous.iter().map(|row| row.reason.as_str());
+    let of_no_path = tally.ambiguous.iter().map(|row| row.reason.as_str());
     for reason in of_no_path.filter(|reason| reason.starts_with("MISSING_")) {
         *counts.entry(reason).or_default() += 1;
     }

@@ -165,7 +165,7 @@ pub(crate) struct PathRow {
     pub(crate) conf_joint: f64,
 }
 
-/// What was found of one window.
+/// What was found of the paths of one grove.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) hops: Vec<HopRow>,
@@ -176,5 +176,4 @@ pub(crate) struct Found {
     pub(crate) missing: Vec<String>,
     /// How often each reason is in `missing`.
     pub(crate) missing_of: BTreeMap<Reason, i64>,
-    pub(crate) ambiguous: Vec<tables::Ambiguous>,
 }

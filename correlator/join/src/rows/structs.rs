@@ -7,22 +7,22 @@ use tables::{Hop, Path, PathHop};
 use crate::WindowRows;
 use crate::address::Address;
 use crate::names::Name;
-use crate::rows::Scope;
 use crate::rows::row::{Failure, Found, HopRow, PathRow, Word as _};
 use crate::rows::sums::Sums;
+use crate::rows::{Scope, Tally};
 
-pub(super) fn window(scope: &Scope<'_>, found: Found) -> WindowRows {
+pub(super) fn rows(scope: &Scope<'_>, found: &Found) -> (Vec<Hop>, Vec<Path>) {
     let hops = found.hops.iter().map(|row| hop(scope, row)).collect();
-    let paths = found.paths.iter().map(|row| path(scope, &found, row)).collect();
-    WindowRows { hops, paths, ..rest(scope, found) }
+    let paths = found.paths.iter().map(|row| path(scope, found, row)).collect();
+    (hops, paths)
 }
 
 /// The rows of all tables but hop and path.
-pub(super) fn rest(scope: &Scope<'_>, found: Found) -> WindowRows {
-    let Sums { quality, clock_offsets, edges, calibrations } = Sums::new(scope, &found);
+pub(super) fn rest(scope: &Scope<'_>, tally: Tally) -> WindowRows {
+    let Sums { quality, clock_offsets, edges, calibrations } = Sums::new(scope, &tally);
     WindowRows {
         win: scope.head().win,
-        ambiguous: found.ambiguous,
+        ambiguous: tally.ambiguous,
         quality,
         clock_offsets,
         edges,

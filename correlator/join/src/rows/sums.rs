@@ -3,8 +3,7 @@
 use tables::{Calibration, ClockOffset, DataQuality, EdgeMinute};
 
 use crate::Stage;
-use crate::rows::row::Found;
-use crate::rows::{Scope, edge, quality};
+use crate::rows::{Scope, Tally, quality};
 
 #[derive(Default)]
 pub(super) struct Sums {
@@ -15,14 +14,14 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    pub(super) fn new(scope: &Scope<'_>, found: &Found) -> Self {
+    pub(super) fn new(scope: &Scope<'_>, tally: &Tally) -> Self {
         if scope.sight.stage != Stage::Final {
             return Self::default();
         }
         let clock_offsets = clock_offsets(scope);
         Self {
-            quality: quality::rows(scope, found, &clock_offsets),
-            edges: edge::rows(scope, &found.hops),
+            quality: quality::rows(scope, tally, &clock_offsets),
+            edges: tally.edges.rows(scope),
             calibrations: calibrations(scope),
             clock_offsets,
         }

@@ -9,4 +9,5 @@ mod scene;
 mod slow;
 mod statistics;
 mod sums;
+mod threads;
 mod times;
