@@ -1,14 +1,14 @@
 //! Who owned an address at a time: cluster objects as intervals, never as "now".
 
+mod index;
 mod service;
-
-use std::collections::BTreeMap;
 
 use tables::cluster;
 
 use crate::Settings;
 use crate::address::{Address, End, Range};
 use crate::names::{Name, Names};
+use index::Index;
 
 /// A pod as one life of one uid.
 #[derive(Debug)]
@@ -89,14 +89,17 @@ struct Node {
 #[derive(Debug)]
 pub(crate) struct Ownership {
     pods: Vec<Pod>,
-    by_uid: BTreeMap<Name, usize>,
-    pods_by_ip: BTreeMap<Address, Vec<usize>>,
+    by_uid: Index<Name>,
+    pods_by_ip: Index<Address>,
     services: Vec<Service>,
-    by_address: BTreeMap<(Address, i32), Vec<usize>>,
-    by_node_port: BTreeMap<i32, Vec<usize>>,
+    by_address: Index<(Address, i32)>,
+    by_node_port: Index<i32>,
+    /// Versions of Services that give out their endpoints' own addresses.
+    headless: Vec<usize>,
     slices: Vec<Slice>,
-    slices_by_ip: BTreeMap<Address, Vec<usize>>,
+    slices_by_ip: Index<Address>,
     nodes: Vec<Node>,
+    nodes_by_ip: Index<Address>,
     propagation_ns: i64,
 }
 
@@ -123,38 +126,42 @@ impl Ownership {
         let nodes = versions(objects, "node", |b: &cluster::Node| b.created_at_ns);
         let services: Vec<Service> = with_creation(services).map(|v| service(names, v)).collect();
         let slices: Vec<Slice> = slices.into_iter().filter_map(|v| slice(names, v)).collect();
+        let nodes: Vec<Node> = nodes
+            .into_iter()
+            .map(|v| Node {
+                name: names.name(&v.row.name),
+                addresses: parse_all(&v.body.addresses),
+                pod_ranges: v.body.pod_cidrs.iter().filter_map(|c| Range::parse(c)).collect(),
+            })
+            .collect();
+        let is_headless = |&i: &usize| services[i].is_headless;
         let ports = |s: &Service| s.ports.iter().filter(|p| is_tcp(p)).cloned().collect::<Vec<_>>();
         Self {
-            by_uid: pods.iter().enumerate().map(|(i, p)| (p.uid, i)).collect(),
-            pods_by_ip: index(&pods, |p| p.ips.clone()),
+            by_uid: Index::new(&pods, |p| vec![p.uid]),
+            pods_by_ip: Index::new(&pods, |p| p.ips.clone()),
             pods,
-            by_address: index(&services, |s| {
+            by_address: Index::new(&services, |s| {
                 let ports = ports(s);
                 let with_ports = |ip: &Address| ports.iter().map(|p| (*ip, p.port)).collect();
                 s.addresses.iter().flat_map(|ip| -> Vec<_> { with_ports(ip) }).collect()
             }),
-            by_node_port: index(&services, |s| {
+            by_node_port: Index::new(&services, |s| {
                 ports(s).iter().filter_map(|p| p.node_port).collect()
             }),
+            headless: (0..services.len()).filter(is_headless).collect(),
             services,
-            slices_by_ip: index(&slices, |s| {
+            slices_by_ip: Index::new(&slices, |s| {
                 s.endpoints.iter().filter(|(_, usable)| *usable).map(|(ip, _)| *ip).collect()
             }),
             slices,
-            nodes: nodes
-                .into_iter()
-                .map(|v| Node {
-                    name: names.name(&v.row.name),
-                    addresses: parse_all(&v.body.addresses),
-                    pod_ranges: v.body.pod_cidrs.iter().filter_map(|c| Range::parse(c)).collect(),
-                })
-                .collect(),
+            nodes_by_ip: Index::new(&nodes, |n| n.addresses.clone()),
+            nodes,
             propagation_ns: settings.propagation_ns,
         }
     }
 
     pub(crate) fn pod(&self, uid: Name) -> Option<&Pod> {
-        self.by_uid.get(&uid).map(|&i| &self.pods[i])
+        self.by_uid.of(uid).last().map(|&i| &self.pods[i])
     }
 
     pub(crate) fn owner(&self, end: End, at_ns: i64) -> Owner<'_> {
@@ -167,12 +174,12 @@ impl Ownership {
     /// Whose interface has the address. Never a Service: nothing is sent *from* one, though the
     /// port of a masquerade may well be one that some Service has on all nodes.
     pub(crate) fn holder(&self, ip: Address, at_ns: i64) -> Owner<'_> {
-        match self.pods_at(ip, at_ns)[..] {
-            [pod] => Owner::Pod(pod),
-            [] => match (self.node_of(ip), self.pod_range_of(ip)) {
-                (Some(node), _) => Owner::Node(node),
-                (None, Some(node)) => Owner::PodRange(node),
-                (None, None) => Owner::Outside,
+        let mut pods = self.pods_at(ip, at_ns);
+        match (pods.next(), pods.next()) {
+            (Some(pod), None) => Owner::Pod(pod),
+            (None, _) => match self.node_of(ip) {
+                Some(node) => Owner::Node(node),
+                None => self.pod_range_of(ip).map_or(Owner::Outside, Owner::PodRange),
             },
             _ => Owner::Several,
         }
@@ -181,10 +188,9 @@ impl Ownership {
     /// The Service that a client addressed: by one of its addresses, or by a node port of a node.
     pub(crate) fn service(&self, end: End, at_ns: i64) -> Option<&Service> {
         let port = i32::from(end.port);
-        let newest = |found: Option<&Vec<usize>>| {
+        let newest = |found: &[usize]| {
             found
-                .into_iter()
-                .flatten()
+                .iter()
                 .map(|&i| &self.services[i])
                 .filter(|s| {
                     s.from_ns <= at_ns.saturating_add(self.propagation_ns) && at_ns < s.to_ns
@@ -194,8 +200,8 @@ impl Ownership {
                 // the moment comes last.
                 .max_by_key(|s| (s.from_ns <= at_ns, s.created_ns, s.from_ns))
         };
-        newest(self.by_address.get(&(end.ip, port)))
-            .or_else(|| self.node_of(end.ip).and_then(|_| newest(self.by_node_port.get(&port))))
+        newest(self.by_address.of((end.ip, port)))
+            .or_else(|| self.node_of(end.ip).and_then(|_| newest(self.by_node_port.of(port))))
     }
 
     /// Services that had this address and port as an endpoint, ready or still serving.
@@ -207,10 +213,8 @@ impl Ownership {
     }
 
     fn services_with(&self, end: End, is_meant: impl Fn(&Slice) -> bool) -> Vec<(Name, Name)> {
-        let slices = self.slices_by_ip.get(&end.ip);
+        let slices = self.slices_by_ip.of(end.ip).iter();
         let mut found: Vec<(Name, Name)> = slices
-            .into_iter()
-            .flatten()
             .map(|&i| &self.slices[i])
             .filter(|s| is_meant(s))
             .filter(|s| s.ports.is_empty() || s.ports.contains(&i32::from(end.port)))
@@ -222,7 +226,7 @@ impl Ownership {
     }
 
     pub(crate) fn node_of(&self, ip: Address) -> Option<Name> {
-        self.nodes.iter().find(|n| n.addresses.contains(&ip)).map(|n| n.name)
+        self.nodes_by_ip.of(ip).first().map(|&i| self.nodes[i].name)
     }
 
     fn pod_range_of(&self, ip: Address) -> Option<Name> {
@@ -232,17 +236,12 @@ impl Ownership {
 
     /// Pods that may have owned the address. Near a change of owner the strict intervals are no
     /// proof, for API time lags behind the network: each counts with that slack.
-    fn pods_at(&self, ip: Address, at_ns: i64) -> Vec<&Pod> {
+    fn pods_at(&self, ip: Address, at_ns: i64) -> impl Iterator<Item = &Pod> {
         let slack_ns = self.propagation_ns;
-        let pods = self.pods_by_ip.get(&ip);
-        pods.into_iter()
-            .flatten()
-            .map(|&i| &self.pods[i])
-            .filter(|p| {
-                p.from_ns.saturating_sub(slack_ns) <= at_ns
-                    && at_ns < p.to_ns.saturating_add(slack_ns)
-            })
-            .collect()
+        let pods = self.pods_by_ip.of(ip).iter().map(|&i| &self.pods[i]);
+        pods.filter(move |p| {
+            p.from_ns.saturating_sub(slack_ns) <= at_ns && at_ns < p.to_ns.saturating_add(slack_ns)
+        })
     }
 }
 
@@ -325,17 +324,6 @@ fn with_creation<B>(versions: Vec<Version<'_, B>>) -> impl Iterator<Item = (Vers
 /// An agent sees TCP only; other protocols have port numbers of their own.
 fn is_tcp(port: &cluster::ServicePort) -> bool {
     matches!(port.protocol.as_str(), "TCP" | "")
-}
-
-/// Positions in `items` by each of their keys, in order.
-fn index<T, K: Ord>(items: &[T], keys: impl Fn(&T) -> Vec<K>) -> BTreeMap<K, Vec<usize>> {
-    let mut found: BTreeMap<K, Vec<usize>> = BTreeMap::new();
-    for (i, item) in items.iter().enumerate() {
-        for key in keys(item) {
-            found.entry(key).or_default().push(i);
-        }
-    }
-    found
 }
 
 fn service(names: &mut Names, (v, created_ns): (Version<'_, cluster::Service>, i64)) -> Service {

@@ -16,7 +16,7 @@ use crate::columns::{AccessLog, Attempt, Exchange, Role, Span};
 use crate::id::Id;
 use crate::names::Name;
 use crate::parallel;
-use crate::path::{Grove, Paths, Tree};
+use crate::path::{Entry, Grove, Paths, Root, Tree, entry};
 use crate::reason::Reason;
 use crate::relay::Relays;
 use crate::rows::edge::Edges;
@@ -177,14 +177,18 @@ fn of_grove(
 ) -> (Found, Tally) {
     let (mut found, mut tally) = (Found::default(), Tally::default());
     for ((index, tree), &id) in (grove.first..).zip(grove.trees()).zip(ids) {
-        if let Some(orphan) = unseen_caller(scope, &tree) {
+        let entry = match tree.root {
+            Root::Arrival(server) => entry(scope.sight, server),
+            Root::Call(_) => Entry::Direct,
+        };
+        if let Some(orphan) = unseen_caller(scope, &tree, &entry) {
             tally.ambiguous.push(orphan);
             continue;
         }
         let mut contested = contested(scope, &tree, id);
         contested.extend(open_by_time(scope, &tree, id));
         let undecided = contested.len() + undecided_in.get(&index).copied().unwrap_or(0);
-        path::push(scope, &mut found, &tree, id, undecided);
+        path::push(scope, &mut found, &tree, &entry, id, undecided);
         tally.ambiguous.extend(contested);
         tally.ambiguous.extend(unlabelled(scope, &tree, id));
     }

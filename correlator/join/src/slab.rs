@@ -36,6 +36,9 @@ pub(crate) struct Slab {
     /// By end; of several rows of one exchange only the last word.
     pub(crate) exchanges: Vec<Exchange>,
     pub(crate) spans: Vec<Span>,
+    /// What came since these were sorted.
+    new_exchanges: Vec<Vec<Exchange>>,
+    new_spans: Vec<Vec<Span>>,
     /// In the order in which the proxies wrote them, as far as the collector can tell.
     pub(crate) access_logs: Vec<AccessLog>,
     pub(crate) attempts: Vec<Attempt>,
@@ -65,15 +68,31 @@ impl Slab {
         self.is_sealed = false;
     }
 
+    pub(crate) fn add_exchanges(&mut self, rows: Vec<Exchange>) {
+        self.new_exchanges.push(rows);
+    }
+
+    pub(crate) fn add_spans(&mut self, rows: Vec<Span>) {
+        self.new_spans.push(rows);
+    }
+
+    /// Drops the other exchanges.
+    pub(crate) fn keep_exchanges(&mut self, is_kept: impl Fn(&Exchange) -> bool) {
+        self.exchanges.retain(&is_kept);
+        self.new_exchanges.iter_mut().for_each(|rows| rows.retain(&is_kept));
+        self.open();
+    }
+
     /// Sorts and indexes what was added.
     pub(crate) fn seal(&mut self, threads: usize) {
         let mut others = Self {
             spans: std::mem::take(&mut self.spans),
+            new_spans: std::mem::take(&mut self.new_spans),
             access_logs: std::mem::take(&mut self.access_logs),
             copied_spans: std::mem::take(&mut self.copied_spans),
             ..Self::default()
         };
-        let has_spans = !others.spans.is_empty();
+        let has_spans = !others.spans.is_empty() || !others.new_spans.is_empty();
         let others = parallel::both(
             threads,
             || self.seal_exchanges(has_spans),
@@ -95,7 +114,9 @@ impl Slab {
     }
 
     fn seal_spans(&mut self) {
-        order::sort_by_time(&mut self.spans, |span| span.end_ns);
+        let mut parts = std::mem::take(&mut self.new_spans);
+        parts.push(std::mem::take(&mut self.spans));
+        self.spans = order::merged(parts, |span| span.end_ns);
         // Equal rows may come by two ways; different ones under one id are both kept, for neither
         // can be told to be the true one.
         let copied = &mut self.copied_spans;
@@ -124,11 +145,14 @@ impl Slab {
     }
 
     fn seal_exchanges(&mut self, has_spans: bool) {
-        order::sort_by_time(&mut self.exchanges, |exchange| exchange.end_ns);
+        let mut parts = std::mem::take(&mut self.new_exchanges);
+        parts.push(std::mem::take(&mut self.exchanges));
+        self.exchanges = order::merged(parts, |exchange| exchange.end_ns);
         self.keep_last_words();
         let exchanges = &self.exchanges;
         self.has_unended = exchanges.iter().any(Exchange::may_go_on);
-        let by_start = order::by_key(exchanges.iter().map(|exchange| exchange.start_ns));
+        let starts = exchanges.iter().map(|exchange| exchange.start_ns).zip(0..);
+        let by_start: Vec<u32> = order::by_key(starts.collect()).collect();
         let of_role = |role| {
             let is_its = move |row: &u32| exchanges[*row as usize].role == role;
             by_start.iter().copied().filter(is_its)

@@ -35,8 +35,7 @@ pub(crate) struct Front {
 impl Front {
     pub(crate) fn drop_exchanges_of(&mut self, pods: &BTreeSet<Name>) {
         for slab in &mut self.slabs {
-            slab.exchanges.retain(|e| e.pod.is_none_or(|pod| !pods.contains(&pod)));
-            slab.open();
+            slab.keep_exchanges(|e| e.pod.is_none_or(|pod| !pods.contains(&pod)));
         }
     }
 }
@@ -92,17 +91,13 @@ impl Slabs {
         self.bindings.append(&mut columns.bindings);
         self.heartbeats.append(&mut columns.heartbeats);
         self.objects.append(&mut columns.objects);
-        for mut exchange in columns.exchanges {
-            if rows.contains(&exchange.end_ns) {
-                exchange.place = self.places.of(&exchange);
-                self.slab_at(exchange.end_ns).exchanges.push(exchange);
-            }
-        }
-        for span in columns.spans {
-            if rows.contains(&span.end_ns) {
-                self.slab_at(span.end_ns).spans.push(span);
-            }
-        }
+        let mut exchanges = columns.exchanges;
+        exchanges.retain(|exchange| rows.contains(&exchange.end_ns));
+        exchanges.iter_mut().for_each(|exchange| exchange.place = self.places.of(exchange));
+        self.part(exchanges, |exchange| exchange.end_ns, Slab::add_exchanges);
+        let mut spans = columns.spans;
+        spans.retain(|span| rows.contains(&span.end_ns));
+        self.part(spans, |span| span.end_ns, Slab::add_spans);
         for mut log in columns.access_logs {
             if rows.contains(&log.event_ns) {
                 let attempts = log.attempts.start as usize..log.attempts.end as usize;
@@ -118,6 +113,23 @@ impl Slabs {
         }
         for row in columns.endings.into_iter().filter(|e| rows.contains(&e.event_ns)) {
             self.slab_at(row.event_ns).endings.push(row);
+        }
+    }
+
+    /// Gives rows to the slabs that their times lie in. What is read at once is mostly of one.
+    fn part<T: Copy>(
+        &mut self,
+        mut rows: Vec<T>,
+        time_ns: impl Fn(&T) -> i64,
+        add: impl Fn(&mut Slab, Vec<T>),
+    ) {
+        while let Some(first) = rows.first() {
+            let window = time_ns(first).div_euclid(self.window_ns);
+            let is_its = |row: &T| time_ns(row).div_euclid(self.window_ns) == window;
+            let others: Vec<T> = rows.iter().filter(|row| !is_its(row)).copied().collect();
+            rows.retain(is_its);
+            let slab = self.slab_at(window * self.window_ns);
+            add(slab, std::mem::replace(&mut rows, others));
         }
     }
 

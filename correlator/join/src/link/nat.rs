@@ -207,21 +207,27 @@ impl<'a> Translations<'a> {
         exchange: &Exchange,
     ) -> Result<BindingId, NoBinding> {
         let start_ns = exchange.start_ns;
-        let mut before: Vec<Begun> = Vec::new();
+        let age = |begun: &Begun| (begun.first_ns, self.get(begun.id));
+        let mut newest: Option<Begun> = None;
+        // Mostly there is no other one.
+        let mut others: Vec<Begun> = Vec::new();
         for id in ids {
             let begun = self.begun(id, exchange).ok_or(NoBinding::SkewUnknown)?;
-            if begun.first_ns <= start_ns + begun.slack_ns {
-                before.push(begun);
+            if begun.first_ns > start_ns + begun.slack_ns {
+                continue;
+            }
+            match &mut newest {
+                Some(known) if age(&begun) < age(known) => others.push(begun),
+                known => others.extend(known.replace(begun)),
             }
         }
-        let newest = before.iter().max_by_key(|b| (b.first_ns, self.get(b.id)));
-        let newest = newest.copied().ok_or(NoBinding::None)?;
+        let newest = newest.ok_or(NoBinding::None)?;
         let translation = self.get(newest.id);
         // A binding that began within the slack around a later request of its connection may be
         // the next connection's; then the one before it is as good. The first request of a
         // connection follows its binding at once.
         let may_be_next = exchange.ordinal != 0 && newest.first_ns > start_ns - newest.slack_ns;
-        let rival = before.iter().any(|begun| {
+        let rival = others.iter().any(|begun| {
             let other = self.get(begun.id);
             let slack_ns = newest.slack_ns.max(begun.slack_ns);
             (other.original, other.reply) != (translation.original, translation.reply)

@@ -25,7 +25,7 @@ impl Ownership {
 
     /// Whether a Service that gives out its endpoints' own addresses had this one.
     pub(crate) fn is_headless_endpoint(&self, end: End, at_ns: i64) -> bool {
-        let headless = self.services.iter().filter(|s| s.is_headless && s.holds(at_ns));
+        let headless = self.headless.iter().map(|&i| &self.services[i]).filter(|s| s.holds(at_ns));
         let names: Vec<_> = headless.map(|s| (s.namespace, s.name)).collect();
         let of_endpoint = || self.services_of_endpoint(end, at_ns);
         !names.is_empty() && of_endpoint().iter().any(|name| names.contains(name))

@@ -13,7 +13,7 @@ use crate::confidence;
 use crate::link::nat;
 use crate::names::Name;
 use crate::ownership::Owner;
-use crate::path::{Entry, Leg, Root, Tree, entry};
+use crate::path::{Entry, Leg, Root, Tree};
 use crate::reason::{Reason, Reasons};
 use crate::rows::Scope;
 use crate::rows::row::{Evidence, EvidenceSet, Failure, HopRow, Kind, Nat, Party};
@@ -42,11 +42,13 @@ struct Route {
 pub(crate) struct Writer<'a> {
     scope: Scope<'a>,
     tree: &'a Tree<'a>,
+    /// How the request reached the first server, where the path begins with an arrival.
+    entry: &'a Entry,
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(scope: Scope<'a>, tree: &'a Tree<'a>) -> Self {
-        Self { scope, tree }
+    pub(crate) fn new(scope: Scope<'a>, tree: &'a Tree<'a>, entry: &'a Entry) -> Self {
+        Self { scope, tree, entry }
     }
 
     pub(crate) fn hop(&self, position: usize, path_id: u128, findings: &mut Findings) -> HopRow {
@@ -209,7 +211,7 @@ impl<'a> Writer<'a> {
             }
             _ => None,
         };
-        match entry(self.scope.sight, server) {
+        match self.entry {
             Entry::Translated(chain) => {
                 let first = chain.first().map(|&id| self.scope.sight.nat.get(id));
                 let original = first.map(|b| b.original);
@@ -234,7 +236,7 @@ impl<'a> Writer<'a> {
                 }
                 None => Route { original: Some(direct), reply: Some(reply), ..Route::default() },
             },
-            Entry::Undecided(why) => {
+            &Entry::Undecided(why) => {
                 findings.miss("client".into(), why);
                 Route { reply: Some(reply), doubt: Some(why), ..Route::default() }
             }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::Stage;
 use crate::columns::{AccessLog, Attempt};
 use crate::names::Name;
-use crate::path::{Root, Tree};
+use crate::path::{Entry, Root, Tree};
 use crate::reason::{Reason, Reasons};
 use crate::rows::Scope;
 use crate::rows::hop;
@@ -22,6 +22,7 @@ pub(super) fn push(
     scope: &Scope<'_>,
     found: &mut Found,
     tree: &Tree<'_>,
+    entry: &Entry,
     path_id: u128,
     undecided: usize,
 ) {
@@ -33,7 +34,7 @@ pub(super) fn push(
     if scope.sight.stage != Stage::Final {
         expect_lines(scope, tree, &mut findings);
     }
-    let writer = hop::Writer::new(*scope, tree);
+    let writer = hop::Writer::new(*scope, tree, entry);
     let first = found.hops.len();
     for position in 0..tree.legs.len() {
         let hop = writer.hop(position, path_id, &mut findings);

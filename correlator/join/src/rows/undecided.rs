@@ -6,7 +6,7 @@ use crate::SECOND;
 use crate::columns::{AccessLog, Malformed};
 use crate::names::Name;
 use crate::ownership::Owner;
-use crate::path::{Entry, Root, Tree, entry};
+use crate::path::{Entry, Root, Tree};
 use crate::reason::Reason;
 use crate::relay::Cause;
 use crate::rows::Scope;
@@ -37,11 +37,15 @@ fn blank(scope: &Scope<'_>, id: ExchangeId) -> Ambiguous {
 }
 
 /// An arrival from a pod whose own end was not seen: a piece of some path, not a path.
-pub(super) fn unseen_caller(scope: &Scope<'_>, tree: &Tree<'_>) -> Option<Ambiguous> {
+pub(super) fn unseen_caller(
+    scope: &Scope<'_>,
+    tree: &Tree<'_>,
+    entry: &Entry,
+) -> Option<Ambiguous> {
     let (id, client) = match tree.root {
         Root::Arrival(server) => {
             let exchange = scope.sight.exchange(server);
-            let client = match entry(scope.sight, server) {
+            let client = match entry {
                 Entry::Translated(chain) => scope.sight.nat.get(*chain.first()?).original.source,
                 _ => exchange.remote(),
             };
