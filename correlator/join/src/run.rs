@@ -258,7 +258,7 @@ impl Run {
         }
         let first = self.slabs.first().min(lane.until);
         lane.first = Some(first);
-        self.slabs.seal(first..lane.until);
+        self.slabs.seal(first..lane.until, self.settings.threads);
         let (Some(owners), Some(clocks)) = (self.owners.get(&upto), self.clocks_near(near)) else {
             return;
         };

@@ -39,6 +39,8 @@ pub(crate) struct Slab {
     /// What came since these were sorted.
     new_exchanges: Vec<Vec<Exchange>>,
     new_spans: Vec<Vec<Span>>,
+    /// When the first request that was received here began.
+    earliest_ns: Option<i64>,
     /// In the order in which the proxies wrote them, as far as the collector can tell.
     pub(crate) access_logs: Vec<AccessLog>,
     pub(crate) attempts: Vec<Attempt>,
@@ -69,6 +71,8 @@ impl Slab {
     }
 
     pub(crate) fn add_exchanges(&mut self, rows: Vec<Exchange>) {
+        let requests = rows.iter().filter(|e| e.role == Role::Server).map(|e| e.start_ns);
+        self.earliest_ns = requests.chain(self.earliest_ns).min();
         self.new_exchanges.push(rows);
     }
 
@@ -289,7 +293,7 @@ impl Slab {
 
     /// Whether a request ended here that began before a moment.
     pub(crate) fn has_request_since_before(&self, ns: i64) -> bool {
-        self.exchanges.iter().any(|e| e.role == Role::Server && e.start_ns < ns)
+        self.earliest_ns.is_some_and(|earliest_ns| earliest_ns < ns)
     }
 
     /// Whether exchanges here may be reported again.

@@ -49,12 +49,12 @@ fn lines(sight: &Sight<'_>) -> (Vec<LogId>, Vec<Line>) {
     for (window, _) in sight.windows() {
         let Some(slab) = sight.slabs.slab(window) else { continue };
         for (row, log) in slab.access_logs.iter().enumerate() {
-            let target = slab.attempts(&log.attempts).last().and_then(|attempt| attempt.server);
             let is_outside = log.emitter_ip.is_none() && log.pod.is_none();
-            let Some(target) = target.filter(|_| is_outside && log.event_ns < sight.rows.end)
-            else {
+            if !is_outside || log.event_ns >= sight.rows.end {
                 continue;
-            };
+            }
+            let last = slab.attempts(&log.attempts).last();
+            let Some(target) = last.and_then(|attempt| attempt.server) else { continue };
             let lasted_ns = log.duration_ns.unwrap_or(0) + log.duration_error_ns;
             let line = Line { target, from_ns: log.end_lo_ns - lasted_ns, to_ns: log.end_hi_ns };
             let client = (log.remote_ip, log.remote_port);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::address::Address;
 use crate::names::Name;
 use crate::ownership::Owner;
-use crate::path::{Leg, Paths};
+use crate::path::{Grove, Leg, Paths};
 use crate::relay::place::older_calls;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, RowId};
@@ -31,8 +31,7 @@ pub(crate) struct Need {
 /// these called then.
 pub(crate) fn needs(sight: &Sight<'_>, paths: &Paths) -> Needs {
     let mut needs = Needs::default();
-    for tree in &paths.trees {
-        let tree = tree.with(&paths.legs);
+    for tree in paths.groves.iter().flat_map(Grove::trees) {
         let root = sight.exchange(tree.root.id());
         let is_too_old = !sight.is_followed(root);
         for server in tree.legs.iter().filter_map(|leg: &Leg| leg.server) {
