@@ -243,7 +243,7 @@ impl Reader<'_> {
         let Some(text) = self.text(key) else {
             return default;
         };
-        match text.parse() {
+        match text.parse::<N>() {
             Ok(count) if count > N::default() => count,
             _ => {
                 self.mistakes.push(format!("{key}: {text:?} is no number of {of} from 1 on"));

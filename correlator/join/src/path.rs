@@ -263,6 +263,14 @@ fn calls(sight: &Sight<'_>, relays: &Relays, server: ExchangeId) -> Vec<Leg> {
     let mut legs: Vec<Leg> = relays.calls_of(server).iter().map(leg).collect();
     let Some(log) = relays.proxies.log_of.get(server) else { return legs };
     let attempts = sight.slabs.attempts(log);
+    // Nearly every request of a proxy is one call that its line tells of.
+    if let ([attempt], [call]) = (attempts, &mut legs[..])
+        && attempt.server.is_some()
+        && attempt.server == call.client.map(|client| sight.exchange(client).remote())
+    {
+        call.logged = Some(Attempt { log, index: 0 });
+        return legs;
+    }
     let mut calls_to: BTreeMap<End, Vec<ExchangeId>> = BTreeMap::new();
     for client in legs.iter().filter_map(|l| l.client) {
         calls_to.entry(sight.exchange(client).remote()).or_default().push(client);

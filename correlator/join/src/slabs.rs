@@ -128,6 +128,8 @@ impl Slabs {
             let is_its = |row: &T| time_ns(row).div_euclid(self.window_ns) == window;
             let others: Vec<T> = rows.iter().filter(|row| !is_its(row)).copied().collect();
             rows.retain(is_its);
+            // Rows are kept as they were read for up to a window.
+            rows.shrink_to_fit();
             let slab = self.slab_at(window * self.window_ns);
             add(slab, std::mem::replace(&mut rows, others));
         }

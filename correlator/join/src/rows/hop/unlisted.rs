@@ -16,12 +16,11 @@ impl Writer<'_> {
         let Some(parent) = leg.parent else { return };
         let Some(server) = self.tree.legs[parent as usize].server else { return };
         let Some((line, _)) = self.scope.line_of(server) else { return };
-        let beside: Vec<&Leg> = self.tree.legs.iter().filter(|l| l.parent == leg.parent).collect();
-        let (listed, unlisted): (Vec<&Leg>, Vec<&Leg>) =
-            beside.into_iter().partition(|l| l.logged.is_some());
-        if unlisted.is_empty() {
+        let beside = || self.tree.legs.iter().filter(|l| l.parent == leg.parent);
+        if beside().all(|l| l.logged.is_some()) {
             return;
         }
+        let (listed, unlisted): (Vec<&Leg>, Vec<&Leg>) = beside().partition(|l| l.logged.is_some());
         let listed: Vec<Made<ServiceName>> = listed.iter().filter_map(|l| self.made(l)).collect();
         let tries = line.tries.and_then(|tries| usize::try_from(tries).ok());
         let meaning = |leg: &Leg| {
