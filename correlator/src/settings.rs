@@ -63,7 +63,7 @@ pub struct Flags {
     #[arg(long, value_name = "DURATION")]
     pub poll: Option<String>,
     /// Threads that decide a window; the rows are the same for any number [default: all cores]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "NUMBER")]
     pub threads: Option<String>,
 }
 
