@@ -1,4 +1,9 @@
 //! Which agent was watching at what time: the difference between "lost" and "never observed".
+//!
+//! What a counted loss puts in doubt depends on the question. Whether *everything* was seen it always
+//! does ([`Coverage::whole`]). Whether a call left *no trace at all* it does not, where losses come
+//! one by one ([`Coverage::nearly_whole`]): what one end lost the other end has seen, and a call
+//! vanishes only with both.
 
 use std::collections::BTreeMap;
 
@@ -11,35 +16,60 @@ use crate::reason::Reason;
 /// wall clock was slewed meanwhile (at most 500 ppm: 1 ms in 2 s).
 const SEAM_NS: i64 = 1_000_000;
 
-/// Lost of a thousand at each end: both ends are lost once in a thousand times.
-const LOST_AT_ONE_END_PERMILLE: i64 = 31;
+/// Part that is lost at each end: both ends are lost once in a thousand times.
+const LOST_AT_ONE_END: f64 = 0.0315;
+
+/// What an agent of few rows loses is known as well as this many rows of all agents together say.
+const ROWS_OF_ALL: f64 = 1_024.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Interval {
     from_ns: i64,
     to_ns: i64,
-    lost_permille: i64,
+    lost: i64,
+    shipped: i64,
 }
 
-/// What one node's agent can vouch for.
+impl Interval {
+    /// How many rows there were.
+    fn rows(&self) -> i128 {
+        i128::from(self.lost) + i128::from(self.shipped)
+    }
+}
+
+/// What one node's agent says of itself, by time.
+#[derive(Debug, Default)]
+struct Agent {
+    intervals: Vec<Interval>,
+    /// Part of its rows that it loses.
+    share: f64,
+    /// By interval: it lost too much to trust that a trace is left of everything.
+    is_torn: Vec<bool>,
+}
+
+/// What each node's agent can vouch for.
 #[derive(Debug, Default)]
 pub(crate) struct Coverage {
-    agents: BTreeMap<Name, Vec<Interval>>,
+    agents: BTreeMap<Name, Agent>,
 }
 
 impl Coverage {
     pub(crate) fn new<'a>(heartbeats: impl Iterator<Item = &'a Heartbeat>) -> Self {
-        let mut agents: BTreeMap<Name, Vec<Interval>> = BTreeMap::new();
+        let mut agents: BTreeMap<Name, Agent> = BTreeMap::new();
         for h in heartbeats.filter(|h| h.is_agent) {
-            let (from_ns, to_ns) = (h.covered_from_ns, h.covered_to_ns);
-            agents.entry(h.node).or_default().push(Interval {
-                from_ns,
-                to_ns,
-                lost_permille: h.lost_permille,
+            agents.entry(h.node).or_default().intervals.push(Interval {
+                from_ns: h.covered_from_ns,
+                to_ns: h.covered_to_ns,
+                lost: h.lost,
+                shipped: h.shipped,
             });
         }
-        for intervals in agents.values_mut() {
-            intervals.sort_unstable();
+        let all = agents.values().flat_map(|agent| &agent.intervals);
+        let share_of_all = share(all, None);
+        for agent in agents.values_mut() {
+            agent.intervals.sort_unstable();
+            agent.share = share(agent.intervals.iter(), Some(share_of_all));
+            agent.find_torn();
         }
         Self { agents }
     }
@@ -49,11 +79,12 @@ impl Coverage {
     /// # Errors
     /// The reason why something may be missing.
     pub(crate) fn whole(&self, node: Option<Name>, from_ns: i64, to_ns: i64) -> Result<(), Reason> {
-        self.lost_at_most(0, node, from_ns, to_ns)
+        self.agent(node)?.check(from_ns, to_ns, |_, interval| interval.lost > 0)
     }
 
     /// The same, where a loss that leaves a trace does no harm: an exchange vanishes whole only if
-    /// both of its ends were lost, which up to this share is rarer than one in a thousand.
+    /// both of its ends were lost. Rarer than one in a thousand is that up to some share, of losses
+    /// that are spread evenly; a moment in which much was lost may have taken both.
     ///
     /// # Errors
     /// As [`Self::whole`].
@@ -63,23 +94,43 @@ impl Coverage {
         from_ns: i64,
         to_ns: i64,
     ) -> Result<(), Reason> {
-        self.lost_at_most(LOST_AT_ONE_END_PERMILLE, node, from_ns, to_ns)
+        let agent = self.agent(node)?;
+        agent.check(from_ns, to_ns, |at, _| agent.is_torn[at])
     }
 
-    fn lost_at_most(
+    /// The part of its rows that a node's agent loses.
+    pub(crate) fn share_lost(&self, node: Name) -> f64 {
+        self.agents.get(&node).map_or(1.0, |agent| agent.share)
+    }
+
+    fn agent(&self, node: Option<Name>) -> Result<&Agent, Reason> {
+        node.and_then(|node| self.agents.get(&node)).ok_or(Reason::MissingNoCoverage)
+    }
+}
+
+impl Agent {
+    /// One interval holds few rows, and what it lost may be counted in it while what it shipped is
+    /// counted in the next: the share is that of all that is in sight, and an interval stands out
+    /// where it lost more than chance makes of that share of its rows and its neighbours'.
+    fn find_torn(&mut self) {
+        let is_torn = |at: usize| {
+            let near = &self.intervals[at.saturating_sub(1)..self.intervals.len().min(at + 2)];
+            let here = self.intervals[at].lost;
+            let expected = self.share * near.iter().map(Interval::rows).sum::<i128>() as f64;
+            here > 0 && (self.share > LOST_AT_ONE_END || here as f64 > lost_by_chance(expected))
+        };
+        self.is_torn = (0..self.intervals.len()).map(is_torn).collect();
+    }
+
+    fn check(
         &self,
-        permille: i64,
-        node: Option<Name>,
         from_ns: i64,
         to_ns: i64,
+        is_doubtful: impl Fn(usize, &Interval) -> bool,
     ) -> Result<(), Reason> {
-        let intervals = node.and_then(|node| self.agents.get(&node));
-        let Some(intervals) = intervals else { return Err(Reason::MissingNoCoverage) };
-        let lost = intervals
-            .iter()
-            .any(|i| i.lost_permille > permille && i.from_ns <= to_ns && from_ns <= i.to_ns);
+        let touches = |i: &Interval| i.from_ns <= to_ns && from_ns <= i.to_ns;
         let mut covered_to = from_ns;
-        for i in intervals {
+        for i in &self.intervals {
             if i.to_ns < covered_to {
                 continue;
             }
@@ -94,8 +145,30 @@ impl Coverage {
         if covered_to < to_ns {
             return Err(Reason::MissingNoCoverage);
         }
-        if lost { Err(Reason::MissingLostEvents) } else { Ok(()) }
+        let mut here = self.intervals.iter().enumerate().filter(|(_, i)| touches(i));
+        if here.any(|(at, i)| is_doubtful(at, i)) {
+            return Err(Reason::MissingLostEvents);
+        }
+        Ok(())
     }
+}
+
+/// The part of rows that was lost, where some rows of other agents count too.
+fn share<'a>(intervals: impl Iterator<Item = &'a Interval>, of_others: Option<f64>) -> f64 {
+    let sum =
+        |(lost, rows): (i128, i128), i: &Interval| (lost + i128::from(i.lost), rows + i.rows());
+    let (lost, rows) = intervals.fold((0, 0), sum);
+    let (lost, rows) = (lost as f64, rows as f64);
+    match of_others {
+        Some(others) => (lost + others * ROWS_OF_ALL) / (rows + ROWS_OF_ALL),
+        None => lost / rows.max(1.0),
+    }
+}
+
+/// The most rows that one interval loses when `expected` are lost on average and losses are
+/// independent: a Poisson variable is above this less than twice in ten thousand times.
+fn lost_by_chance(expected: f64) -> f64 {
+    expected + 4.0 * expected.sqrt() + 2.0
 }
 
 #[cfg(test)]
@@ -113,7 +186,8 @@ mod tests {
             clock_epoch_ns: 0,
             clock_boot_ns: 0,
             clock_wall_ns: 0,
-            lost_permille: lost,
+            lost,
+            shipped: 10,
             is_agent: true,
             node,
         };
@@ -163,25 +237,58 @@ mod tests {
         check(&[(0, 100, 0), (10, 20, 3)], 25, 30, Ok(()));
     }
 
-    #[test]
-    fn little_loss_doubts_who_else_was_there_and_not_that_a_trace_is_left() {
+    /// Ten intervals of ten seconds each, with what each lost and shipped.
+    fn nearly_whole(rows: [(i64, i64); 10]) -> [bool; 10] {
         let node = Names::default().name("n");
-        for (lost_permille, expected) in [(31, Ok(())), (32, Err(Reason::MissingLostEvents))] {
-            let heartbeat = Heartbeat {
-                covered_from_ns: 0,
-                covered_to_ns: 10,
-                event_ns: 10,
+        let heartbeats: Vec<_> = (0..)
+            .zip(rows)
+            .map(|(at, (lost, shipped))| Heartbeat {
+                covered_from_ns: at * 10,
+                covered_to_ns: at * 10 + 10,
+                event_ns: at * 10 + 10,
                 clock_epoch_ns: 0,
                 clock_boot_ns: 0,
                 clock_wall_ns: 0,
-                lost_permille,
+                lost,
+                shipped,
                 is_agent: true,
                 node,
-            };
-            let coverage = Coverage::new(std::iter::once(&heartbeat));
-            assert_eq!(coverage.nearly_whole(Some(node), 2, 5), expected);
-            assert_eq!(coverage.whole(Some(node), 2, 5), Err(Reason::MissingLostEvents));
-        }
+            })
+            .collect();
+        let coverage = Coverage::new(heartbeats.iter());
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|at| {
+            let found = coverage.nearly_whole(Some(node), at * 10 + 2, at * 10 + 5);
+            let is_lossless = rows[at as usize].0 == 0;
+            assert_eq!(coverage.whole(Some(node), at * 10 + 2, at * 10 + 5).is_ok(), is_lossless);
+            assert!(matches!(found, Ok(()) | Err(Reason::MissingLostEvents)), "{found:?}");
+            found.is_ok()
+        })
+    }
+
+    #[test]
+    fn little_loss_doubts_who_else_was_there_and_not_that_a_trace_is_left() {
+        assert_eq!(nearly_whole([(31, 969); 10]), [true; 10]);
+        assert_eq!(nearly_whole([(32, 968); 10]), [false; 10]);
+    }
+
+    #[test]
+    fn share_of_loss_is_taken_over_all_that_is_in_sight() {
+        // By itself each of these intervals lost more than the share that is bearable.
+        let few =
+            [(1, 9), (0, 30), (2, 28), (0, 40), (1, 20), (0, 30), (0, 50), (3, 40), (0, 9), (0, 9)];
+        assert_eq!(nearly_whole(few), [true; 10]);
+        // Rows that were shipped before what was lost with them was counted.
+        let mut late = [(0, 1); 10];
+        (late[3], late[4]) = ((40, 3_000), (30, 100));
+        assert_eq!(nearly_whole(late), [true; 10]);
+    }
+
+    #[test]
+    fn moment_that_lost_much_is_in_doubt_however_little_was_lost_on_average() {
+        let mut burst = [(2, 998); 10];
+        burst[6].0 = 60;
+        let expected = [true, true, true, true, true, true, false, true, true, true];
+        assert_eq!(nearly_whole(burst), expected);
     }
 
     #[test]

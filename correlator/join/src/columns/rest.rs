@@ -47,8 +47,9 @@ pub(crate) struct Heartbeat {
     pub(crate) clock_epoch_ns: i64,
     pub(crate) clock_boot_ns: i64,
     pub(crate) clock_wall_ns: i64,
-    /// Rows that it lost, of a thousand that it saw; rounded up.
-    pub(crate) lost_permille: i64,
+    /// Rows that it lost, and that it sent.
+    pub(crate) lost: i64,
+    pub(crate) shipped: i64,
     pub(crate) is_agent: bool,
     pub(crate) node: Name,
 }
@@ -159,11 +160,8 @@ pub(super) fn take_heartbeats(
             clock_epoch_ns: epoch.value(row),
             clock_boot_ns: boot.value(row),
             clock_wall_ns: wall.value(row),
-            lost_permille: permille(
-                kernel.value(row).max(0),
-                user.value(row).max(0),
-                shipped.value(row),
-            ),
+            lost: kernel.value(row).max(0).saturating_add(user.value(row).max(0)),
+            shipped: shipped.value(row).max(0),
             is_agent: is_agent[row],
             node: node[row],
         });
@@ -203,10 +201,4 @@ pub(super) fn take_refused(columns: &mut Columns, batch: &RecordBatch) -> Result
         });
     }
     Ok(())
-}
-
-fn permille(kernel: i64, user: i64, shipped: i64) -> i64 {
-    let lost = kernel.saturating_add(user);
-    let seen = lost.saturating_add(shipped.max(0)).max(1);
-    lost.saturating_mul(1_000).saturating_add(seen - 1) / seen
 }
