@@ -4,7 +4,7 @@
 //! before, and on the clock samples around them, so that it is a function of that window in a run
 //! of any length. Pairs are settled by both sequence numbers alone: no clock helps to know them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -21,7 +21,7 @@ use crate::{SECOND, Settings};
 const PAIRS_MAX: usize = 1 << 17;
 
 /// A batch takes its boot clock to wall time by a sample of its own, and a clock may be slewed.
-const STAMP_NS: i64 = 1_000_000;
+pub(crate) const STAMP_NS: i64 = 1_000_000;
 
 /// Clocks take memory by pairs of nodes: 128 MiB at this size. Nodes beyond are compared as where
 /// nothing is known.
@@ -196,7 +196,13 @@ impl<'a> Known<'a> {
             let node = indexed(&index, h.node)?;
             Some(ClockSample { node, boot_ns: h.clock_boot_ns, wall_ns: h.clock_wall_ns })
         };
-        let samples: Vec<ClockSample> = beats.iter().filter_map(sample).collect();
+        let mut samples: Vec<ClockSample> = beats.iter().filter_map(sample).collect();
+        samples.extend(beginnings(&beats).filter_map(|h| {
+            let sample = sample(&h)?;
+            let since_ns = sample.wall_ns - h.covered_from_ns;
+            let (boot_ns, wall_ns) = (sample.boot_ns - since_ns, h.covered_from_ns);
+            Some(ClockSample { boot_ns, wall_ns, ..sample })
+        }));
         let epochs = Epochs::new(nodes.len(), &samples);
         let mut buckets = Buckets::new(nodes.len());
         if nodes.len() > 1 {
@@ -232,6 +238,19 @@ impl Solved {
         let offset_ns = lowest_ns.midpoint(highest_ns);
         Some(Offset { offset_ns, bound_ns: highest_ns - offset_ns })
     }
+}
+
+/// The first heartbeat of each node: what it covers was stamped with the clock that it shows, as
+/// there was no other yet.
+fn beginnings<'a>(beats: &[&'a Heartbeat]) -> impl Iterator<Item = &'a Heartbeat> + use<'a> {
+    let mut first: BTreeMap<Name, &Heartbeat> = BTreeMap::new();
+    for beat in beats {
+        let known = first.entry(beat.node).or_insert(beat);
+        if (beat.covered_from_ns, *beat) < (known.covered_from_ns, *known) {
+            *known = beat;
+        }
+    }
+    first.into_values()
 }
 
 fn indexed(index: &[u32], node: Name) -> Option<u32> {
