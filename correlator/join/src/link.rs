@@ -5,6 +5,7 @@
 
 pub(crate) mod balancer;
 pub(crate) mod claim;
+pub(crate) mod half;
 pub(crate) mod ids;
 pub(crate) mod multiplex;
 pub(crate) mod nat;
@@ -58,6 +59,7 @@ pub(crate) struct Evidence {
     pub(crate) spans: ids::SpanLinks,
     pub(crate) likely: statistical::Likely,
     pub(crate) unseen: Vec<Unseen>,
+    pub(crate) unclaimed: Vec<half::Unclaimed>,
 }
 
 /// A request that came to a place for all we know, but only its client's end was seen. It may be
@@ -76,12 +78,13 @@ impl Evidence {
             let pairs = tuple::Pairs::new(view, count);
             let likely = statistical::Likely::new(view, &pairs, count);
             let unseen = unseen(view, &pairs, &likely);
-            (pairs, likely, unseen)
+            let unclaimed = half::unclaimed(view, &pairs, count);
+            (pairs, likely, unseen, unclaimed)
         };
         let of_spans = || ids::SpanLinks::new(view, count);
-        let ((pairs, likely, unseen), spans) =
+        let ((pairs, likely, unseen, unclaimed), spans) =
             parallel::both(view.settings.threads, of_streams, of_spans);
-        Self { pairs, likely, spans, unseen }
+        Self { pairs, likely, spans, unseen, unclaimed }
     }
 }
 

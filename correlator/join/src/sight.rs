@@ -15,7 +15,7 @@ use crate::coverage::Coverage;
 use crate::link::claim::Claim;
 use crate::link::nat::Translations;
 use crate::link::statistical::Undecided;
-use crate::link::{Evidence, Unseen, View};
+use crate::link::{Evidence, Unseen, View, half};
 use crate::ownership::Ownership;
 use crate::row_map::RowMap;
 use crate::slab::{ExchangeId, RowId, SpanId};
@@ -154,6 +154,21 @@ impl<'a> Sight<'a> {
         let places = &self.reached.places;
         let earlier = earlier.filter(|unseen| places.contains_key(&unseen.place));
         self.all_evidence().flat_map(|e| e.unseen.iter().copied()).chain(earlier)
+    }
+
+    /// Calls of which only the server's end was seen.
+    pub(crate) fn half_calls(&self) -> Vec<half::Call> {
+        let contested: BTreeSet<ExchangeId> = self.contested_servers().collect();
+        let all = self.all_evidence().flat_map(|e| e.unclaimed.iter());
+        let is_half = |of: &&half::Unclaimed| {
+            self.client_of(of.server) == Claim::Nobody && !contested.contains(&of.server)
+        };
+        let calls = all.filter(is_half).map(|of| of.as_call(&self.clocks()));
+        // Where only some pods' rows were read, most clients' are not there.
+        let was_read = |call: &half::Call| {
+            call.from_ns.saturating_sub(call.bound_ns) >= self.known_from(call.place)
+        };
+        calls.filter(was_read).collect()
     }
 
     /// Places that send spans of some of their requests, and of less than half of them.

@@ -28,8 +28,14 @@ pub(super) fn likely_cause_of_call(
 }
 
 fn ancestor(sight: &Sight<'_>, place: u32, callee: ExchangeId) -> Option<(ExchangeId, bool)> {
-    let mut span = sight.span_of(callee).one()?;
+    let span = sight.span_of(callee).one()?;
     let (_, callee_by_time) = sight.turn_of(span)?;
+    let (cause, by_time) = sight.turn_of(serving(sight, place, span)?)?;
+    Some((sight.last_word(cause), by_time || callee_by_time))
+}
+
+/// The nearest server span above a span, if it is of this place and all between are.
+pub(super) fn serving(sight: &Sight<'_>, place: u32, mut span: SpanId) -> Option<SpanId> {
     for _ in 0..ANCESTORS_MAX {
         span = parent(sight, span)?;
         let row = sight.slabs.span(span);
@@ -37,8 +43,7 @@ fn ancestor(sight: &Sight<'_>, place: u32, callee: ExchangeId) -> Option<(Exchan
             return None;
         }
         if row.kind == Kind::Server {
-            let (cause, by_time) = sight.turn_of(span)?;
-            return Some((sight.last_word(cause), by_time || callee_by_time));
+            return Some(span);
         }
     }
     None

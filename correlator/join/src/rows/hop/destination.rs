@@ -25,17 +25,18 @@ impl Writer<'_> {
         if let Some(server) = leg.server {
             return self.seen_server(server, route, hop, findings);
         }
+        let mut was_sent = true;
         let end = match (route.reply, leg.logged) {
             (Some(reply), _) => Some(reply.source),
             (None, Some(a)) if leg.client.is_none() => {
                 let attempt = &self.scope.sight.slabs.attempts(a.log)[a.index];
-                self.unseen_call(attempt, hop, findings);
+                was_sent = self.unseen_call(leg, attempt, hop, findings);
                 attempt.server
             }
             (None, _) => route.original.filter(|_| !is_service).map(|o| o.destination),
         };
         match end {
-            Some(end) => self.unseen_server(leg, end, hop, findings),
+            Some(end) => self.unseen_server(leg, end, was_sent, hop, findings),
             // The translation was made on the client's node, and no record of it is there.
             None => {
                 let node = hop.source.node;
@@ -48,13 +49,38 @@ impl Writer<'_> {
         }
     }
 
-    /// An attempt that only the line tells of: refused, or its call was not seen.
-    fn unseen_call(&self, attempt: &Attempt, hop: &HopRow, findings: &mut Findings) {
-        let lost = self.scope.whole(hop.source.node, hop.start_ns, hop.start_ns).err();
-        let why = lost.or((!attempt.was_refused()).then_some(Reason::MissingLate));
+    /// An attempt that only the line tells of: refused, or its call was not seen. Answers whether
+    /// it may have been sent; one that was dropped is told like one that was refused, but then its
+    /// server has seen it.
+    fn unseen_call(
+        &self,
+        leg: &Leg,
+        attempt: &Attempt,
+        hop: &HopRow,
+        findings: &mut Findings,
+    ) -> bool {
+        let coverage = self.scope.sight.coverage;
+        let (node, at_ns) = (hop.source.node, hop.start_ns);
+        let why = if attempt.was_refused() && !self.was_half_seen(leg, attempt) {
+            coverage.nearly_whole(node, at_ns, at_ns).err()
+        } else {
+            Some(coverage.whole(node, at_ns, at_ns).err().unwrap_or(Reason::MissingLate))
+        };
         if let Some(why) = why {
             findings.miss(format!("call of attempt {}", hop.attempt), why);
         }
+        why.is_some()
+    }
+
+    /// Whether a server saw a request that may be this attempt.
+    fn was_half_seen(&self, leg: &Leg, attempt: &Attempt) -> bool {
+        let parent = leg.parent.and_then(|p| self.tree.legs[p as usize].server);
+        parent.map(|parent| self.exchange(parent)).is_some_and(|parent| {
+            self.scope.relays.half_calls.of(parent.place).iter().any(|half| {
+                let server = self.exchange(half.server);
+                attempt.server == Some(server.local()) && half.may_be_during(parent)
+            })
+        })
     }
 
     fn seen_server(
@@ -98,6 +124,11 @@ impl Writer<'_> {
         let unread = is_unread.then_some(Reason::MissingBeyondGuard);
         let coverage = self.scope.sight.coverage;
         let lost = coverage.nearly_whole(Some(exchange.node), from_ns, to_ns).err();
+        let lost = lost.or_else(|| {
+            let may_lack = self.scope.relays.may_lack_calls.contains(&server);
+            let why = || coverage.whole(Some(exchange.node), from_ns, to_ns).err();
+            may_lack.then(|| why().unwrap_or(Reason::MissingLate))
+        });
         if let Some(why) = unread.or(lost) {
             let name = hop.destination.pod.map_or("the server", |pod| self.scope.text(pod));
             findings.miss(format!("calls of {name}"), why);
@@ -130,7 +161,14 @@ impl Writer<'_> {
     }
 
     /// The server's end was not seen: whose address it is, and why nobody saw it.
-    fn unseen_server(&self, leg: &Leg, end: End, hop: &mut HopRow, findings: &mut Findings) {
+    fn unseen_server(
+        &self,
+        leg: &Leg,
+        end: End,
+        was_sent: bool,
+        hop: &mut HopRow,
+        findings: &mut Findings,
+    ) {
         hop.destination.end = Some((end.ip, end.port));
         let at_ns = self.began_ns(leg);
         match self.scope.sight.owners.owner(end, at_ns) {
@@ -146,7 +184,7 @@ impl Writer<'_> {
                 let is_unread = || !self.was_read(leg, pod.uid);
                 let why = why.or(answered.then_some(Reason::MissingLate));
                 let why = why.map(|why| if is_unread() { Reason::MissingBeyondGuard } else { why });
-                if let Some(why) = why {
+                if let Some(why) = why.filter(|_| was_sent) {
                     hop.reasons.insert(why);
                     findings.miss(format!("server end in {}", self.scope.text(pod.name)), why);
                 }
