@@ -1,5 +1,9 @@
 //! Assignments that are forced: what follows from the constraints alone, with no score.
 
+/// Capacity of a slot that holds whatever is given to it: items that share it do not depend on each
+/// other.
+pub(crate) const NO_LIMIT: usize = usize::MAX;
+
 /// Assigns items to slots where only one assignment of all items is possible.
 ///
 /// `candidates[item]` are the slots it fits, each once; `capacity[slot]` how many items it holds. An
@@ -38,7 +42,7 @@ pub(crate) fn forced(candidates: &[Vec<usize>], capacity: &[usize]) -> Vec<Optio
             }
         }
     }
-    withdraw_contradictions(candidates, capacity.len(), &left, &mut decided);
+    withdraw_contradictions(candidates, capacity, &left, &mut decided);
     decided
 }
 
@@ -77,7 +81,7 @@ impl ItemsOf {
 /// together with it is proven.
 fn withdraw_contradictions(
     candidates: &[Vec<usize>],
-    slots: usize,
+    capacity: &[usize],
     left: &[usize],
     decided: &mut [Option<usize>],
 ) {
@@ -88,7 +92,7 @@ fn withdraw_contradictions(
     if contradicted.is_empty() {
         return;
     }
-    let mut component: Vec<usize> = (0..slots).collect();
+    let mut component: Vec<usize> = (0..capacity.len()).collect();
     fn root(component: &mut [usize], mut slot: usize) -> usize {
         while component[slot] != slot {
             component[slot] = component[component[slot]];
@@ -97,12 +101,14 @@ fn withdraw_contradictions(
         slot
     }
     for slots in candidates {
-        for pair in slots.windows(2) {
-            let (a, b) = (root(&mut component, pair[0]), root(&mut component, pair[1]));
+        let mut limited = slots.iter().filter(|&&slot| capacity[slot] != NO_LIMIT);
+        let Some(&first) = limited.next() else { continue };
+        for &slot in limited {
+            let (a, b) = (root(&mut component, first), root(&mut component, slot));
             component[a.max(b)] = a.min(b);
         }
     }
-    let mut is_withdrawn = vec![false; slots];
+    let mut is_withdrawn = vec![false; capacity.len()];
     for item in contradicted {
         is_withdrawn[root(&mut component, candidates[item][0])] = true;
     }
@@ -202,6 +208,17 @@ mod tests {
     fn interchangeable_items_stay_undecided() {
         check_forced(&[&[0, 1], &[0, 1]], &[1, 1], &[None, None]);
         check_forced(&[&[0, 1], &[0, 1], &[2]], &[1, 1, 1], &[None, None, Some(2)]);
+    }
+
+    #[test]
+    fn contradiction_withdraws_what_hangs_together_and_not_what_shares_a_slot_without_limit() {
+        let all = NO_LIMIT;
+        check_forced(&[&[0], &[0], &[1]], &[1, 1, all], &[None, None, Some(1)]);
+        check_forced(
+            &[&[0], &[0], &[0, 2], &[1, 2], &[1]],
+            &[1, 1, all],
+            &[None, None, None, Some(2), Some(1)],
+        );
     }
 
     #[test]

@@ -8,18 +8,24 @@
 //! 2. a call belongs to a request that contains it, no request has more calls than attempts;
 //! 3. log lines and requests are paired by time, duration, bytes and the calls' addresses; a single
 //!    worker writes its lines in the order in which its requests end.
+//!
+//! Where events are lost, 2. alone proves nothing: the request that made a call may be one of them.
+//! A request whose calls are one for one the tries of its line is proven all the same, as long as
+//! two losses at once are rare (`unseen.rs`).
 
 mod ends;
 mod line;
 mod naming;
+mod parents;
 mod scene;
+mod unseen;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::{Address, End};
 use crate::columns::Exchange;
 use crate::id::Id;
-use crate::link::Parent;
+use crate::link::{Parent, half};
 use crate::reason::Reason;
 use crate::row_map::RowMap;
 use crate::sight::Sight;
@@ -117,31 +123,41 @@ impl Told {
         servers: &[ExchangeId],
         clients: &[ExchangeId],
         lines: &Lines,
+        half: &[half::Call],
         place: u32,
     ) -> Self {
         let of_place = lines.of(place).unwrap_or_default();
         let mut scene = Scene::new(sight, servers, clients, of_place.to_vec());
         scene.named = Named::new(&scene, lines);
+        scene.half = half.to_vec();
         scene.narrow();
         scene.give_unlisted();
+        scene.add_left_lines();
         let mut told = Self { shared_ids: scene.shared_ids(), ..Self::default() };
         told.take(&scene);
         told
     }
 
+    /// Requests that have a line.
+    pub(crate) fn labelled(&self) -> BTreeSet<ExchangeId> {
+        self.log_of.iter().map(|(server, _)| *server).collect()
+    }
+
     fn take(&mut self, scene: &Scene<'_>) {
+        let told = scene.told();
         for (call, parent) in scene.parent.iter().enumerate() {
             let parent = parent.map(|server| {
                 let by = match scene.named.line_of(call) {
                     Some((log, by)) if scene.server_of_log[log] == Some(server) => by,
                     None if scene.named.unlisted.contains_key(&call) => Reason::OkExactId,
+                    _ if told[server] && scene.leaves_traces(call) => Reason::OkUpstreamUnique,
                     _ => Reason::OkContainment,
                 };
                 Parent { server: scene.servers[server], by }
             });
             self.parents.push(parent);
             if parent.is_none() {
-                let candidates = scene.containing(call);
+                let candidates = scene.suspects(call, &told);
                 let ids = candidates.into_iter().map(|s| scene.servers[s]).collect();
                 self.undecided.insert(call, ids);
             }

@@ -1,6 +1,7 @@
 //! Whether a log line and a request, or its calls, can be the same by what each of them says.
 
 use crate::address::End;
+use crate::columns::Attempt;
 use crate::link::proxy::ends::Ends;
 use crate::link::proxy::scene::Scene;
 
@@ -52,6 +53,22 @@ impl Scene<'_> {
     pub(super) fn lists(&self, log: usize, remote: End) -> bool {
         let attempts = self.attempts(log);
         self.line(log).attempts_malformed || attempts.iter().any(|a| a.server == Some(remote))
+    }
+
+    /// Whether the calls that were given to a request are, one for one, the tries that its line
+    /// tells of. A call of another request is among them only if one of its own was lost, and the
+    /// other request too.
+    pub(super) fn accounts_for(&self, log: usize, server: usize, calls: &[usize]) -> bool {
+        let tries = self.attempts(log);
+        let mut ends = tries.iter().filter_map(|a| a.server);
+        let each_is_there = ends.all(|end| {
+            let at_end = |a: &&Attempt| a.server == Some(end);
+            let made = calls.iter().filter(|&&c| self.client(c).remote() == end).count();
+            // What was refused sent nothing, and is told like what was dropped.
+            made == tries.iter().filter(at_end).count()
+                || made == tries.iter().filter(at_end).filter(|a| !a.was_refused()).count()
+        });
+        each_is_there && self.calls_agree(log, server, calls)
     }
 
     /// Whether the calls that are known to be the request's are those that the line lists.

@@ -23,6 +23,8 @@ pub(super) struct Named {
     calls: Vec<(usize, usize)>,
     /// The line that carries the id of a call and does not list it.
     pub(super) unlisted: BTreeMap<usize, usize>,
+    /// Calls with an id that no line has, where most calls have one that some line has.
+    foreign: BTreeSet<usize>,
 }
 
 impl Named {
@@ -39,7 +41,11 @@ impl Named {
         named.listed = vec![None; scene.clients.len()];
         for call in 0..scene.clients.len() {
             let client = scene.client(call);
-            let by_id = scene.callees_id(call, lines).map(|id| of_id.of(&id)).unwrap_or_default();
+            let id = scene.callees_id(call, lines);
+            let by_id = id.map(|id| of_id.of(&id)).unwrap_or_default();
+            if id.is_some() && by_id.is_empty() {
+                named.foreign.insert(call);
+            }
             let on_socket = of_end.of(&client.local()).iter().map(|&(_, log)| log);
             let mut during = on_socket.filter(|&log| scene.is_during(log, call));
             let of_socket = (during.next(), during.next());
@@ -56,7 +62,23 @@ impl Named {
             }
         }
         named.calls.sort_unstable();
+        let is_by_id = |of: &&Option<(usize, Reason)>| {
+            of.is_some_and(|(_, reason)| reason == Reason::OkExactId)
+        };
+        if named.listed.iter().filter(is_by_id).count() * 2 <= scene.clients.len() {
+            named.foreign.clear();
+        }
         named
+    }
+
+    /// Whether a call belongs to a request whose line is not there.
+    pub(super) fn is_foreign(&self, call: usize) -> bool {
+        self.foreign.contains(&call)
+    }
+
+    /// Lines that name calls among their tries.
+    fn lines(&self) -> impl Iterator<Item = usize> + '_ {
+        self.calls.chunk_by(|a, b| a.0 == b.0).map(|calls| calls[0].0)
     }
 
     fn list(&mut self, call: usize, log: usize, by: Reason) {
@@ -114,6 +136,27 @@ impl Scene<'_> {
             let line = lines.of_turn(self.sight, exchange)?;
             self.sight.slabs.log(line).request_id
         })
+    }
+
+    /// Requests by line, where a line names calls and fits one request alone that was open during
+    /// them.
+    pub(super) fn lines_by_name(&self) -> Vec<Option<usize>> {
+        let mut found = vec![None; self.logs.len()];
+        let mut lines_of: BTreeMap<usize, usize> = BTreeMap::new();
+        for log in self.named.lines() {
+            let mut fitting = self.fitting[log].iter().copied().filter(|&server| {
+                let mut calls = self.named.calls_of(log);
+                calls.all(|call| self.is_around(server, call, &self.reach_ns(call)))
+            });
+            if let (Some(server), None) = (fitting.next(), fitting.next()) {
+                found[log] = Some(server);
+                *lines_of.entry(server).or_default() += 1;
+            }
+        }
+        for server in &mut found {
+            *server = server.filter(|server| lines_of[server] == 1);
+        }
+        found
     }
 
     /// Whether a call lies in the time that a line tells of.

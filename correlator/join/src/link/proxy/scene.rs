@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use crate::address::End;
 use crate::columns::{AccessLog, Attempt, Exchange};
 use crate::interval::Intervals;
+use crate::link::half;
 use crate::link::proxy::ends::Ends;
-use crate::link::proxy::line::EVENT_LOOP_NS;
 use crate::link::proxy::naming::Named;
 use crate::matching;
 use crate::sight::Sight;
@@ -41,6 +41,8 @@ pub(super) struct Scene<'a> {
     /// Indexes into `servers`, by index into `logs`.
     pub(super) server_of_log: Vec<Option<usize>>,
     pub(super) named: Named,
+    /// Calls of which only the server's end was seen.
+    pub(super) half: Vec<half::Call>,
 }
 
 impl<'a> Scene<'a> {
@@ -74,6 +76,7 @@ impl<'a> Scene<'a> {
             parent: vec![None; clients.len()],
             server_of_log: vec![None; logs.len()],
             named: Named::default(),
+            half: Vec::new(),
             logs,
         };
         for log in 0..scene.logs.len() {
@@ -87,67 +90,19 @@ impl<'a> Scene<'a> {
 
     /// Decides calls and lines in turn until nothing more follows.
     pub(super) fn narrow(&mut self) {
+        let by_name = self.lines_by_name();
+        self.server_of_log.clone_from(&by_name);
         for _ in 0..ROUNDS_MAX {
             let before = (self.parent.clone(), self.server_of_log.clone());
             self.parent = self.decide_parents();
             self.server_of_log = self.decide_logs();
+            for (found, named) in self.server_of_log.iter_mut().zip(&by_name) {
+                *found = named.or(*found);
+            }
             if before == (self.parent.clone(), self.server_of_log.clone()) {
                 break;
             }
         }
-    }
-
-    fn decide_parents(&self) -> Vec<Option<usize>> {
-        // One more slot stands for all the requests that were not seen.
-        let unseen = self.servers.len();
-        let candidates: Vec<Vec<usize>> = (0..self.clients.len())
-            .map(|call| match self.parent[call] {
-                Some(known) => vec![known],
-                // Not one of any line's tries.
-                None if self.named.unlisted.contains_key(&call) => Vec::new(),
-                None => {
-                    let mut possible = self.possible_parents(call);
-                    if !possible.is_empty() && self.may_be_of_unseen(call) {
-                        possible.push(unseen);
-                    }
-                    possible
-                }
-            })
-            .collect();
-        let mut log_of: Vec<Option<usize>> = vec![None; unseen];
-        for (log, server) in self.server_of_log.iter().enumerate() {
-            if let Some(server) = server {
-                log_of[*server] = Some(log);
-            }
-        }
-        let mut capacity: Vec<usize> =
-            (0..unseen).map(|s| self.attempts_max(s, log_of[s])).collect();
-        capacity.push(usize::MAX);
-        let forced = matching::forced(&candidates, &capacity);
-        forced.into_iter().map(|slot| slot.filter(|&s| s != unseen)).collect()
-    }
-
-    fn possible_parents(&self, call: usize) -> Vec<usize> {
-        if let Some((log, _)) = self.named.line_of(call) {
-            return match self.server_of_log[log] {
-                Some(server) => vec![server],
-                None => {
-                    let reach_ns = self.reach_ns(call);
-                    let fitting = self.fitting[log].iter().copied();
-                    fitting.filter(|&server| self.is_around(server, call, &reach_ns)).collect()
-                }
-            };
-        }
-        let mut possible = self.containing(call);
-        let remote = self.client(call).remote();
-        possible.retain(|&s| {
-            let mut lines = self.lines_of[s]
-                .iter()
-                .filter(|&&l| self.server_of_log[l].is_none_or(|known| known == s))
-                .peekable();
-            lines.peek().is_none() || lines.any(|&l| self.lists(l, remote))
-        });
-        possible
     }
 
     /// Requests during which the call was made and answered, in the same process.
@@ -159,41 +114,23 @@ impl<'a> Scene<'a> {
     }
 
     /// The time in which the request that made a call was open.
-    fn reach_ns(&self, call: usize) -> RangeInclusive<i64> {
+    pub(super) fn reach_ns(&self, call: usize) -> RangeInclusive<i64> {
         let client = self.client(call);
         let first_response_ns = client.first_response_ns().unwrap_or(client.start_ns);
         let end_ns = if client.has_response() { client.end_ns } else { client.start_ns };
         client.start_ns..=first_response_ns.max(end_ns - TRAILING_READ_NS)
     }
 
-    fn is_around(&self, server: usize, call: usize, reach_ns: &RangeInclusive<i64>) -> bool {
+    pub(super) fn is_around(
+        &self,
+        server: usize,
+        call: usize,
+        reach_ns: &RangeInclusive<i64>,
+    ) -> bool {
         let server = self.server(server);
         server.start_ns <= *reach_ns.start()
             && *reach_ns.end() <= server.upper_in_proxy_ns()
             && server.process == self.client(call).process
-    }
-
-    /// Whether a line that fits no request tells of an attempt that this call may be.
-    pub(super) fn may_be_of_unseen(&self, call: usize) -> bool {
-        let row = self.client(call);
-        let lines = self.of_unseen.get(&row.remote());
-        lines.into_iter().flatten().any(|&log| {
-            let line = self.line(log);
-            let lasted_ns = line.duration_ns.unwrap_or(0).max(0) + line.duration_error_ns;
-            line.end_lo_ns - lasted_ns - EVENT_LOOP_NS <= row.start_ns
-                && row.start_ns <= line.end_hi_ns + EVENT_LOOP_NS
-        })
-    }
-
-    /// The most calls that a request can have made, by the lines that fit it. A request whose line
-    /// is not there (yet) is taken to have made one, as nearly all do: a second one would leave an
-    /// item without a slot, which withdraws the neighbourhood instead of guessing.
-    fn attempts_max(&self, server: usize, log: Option<usize>) -> usize {
-        let attempts = |log: usize| self.attempts(log).len();
-        match log {
-            Some(log) => attempts(log),
-            None => self.open_lines(server).map(attempts).max().unwrap_or(1),
-        }
     }
 
     /// Lines that fit a request and are no other's.
@@ -202,14 +139,20 @@ impl<'a> Scene<'a> {
         lines.filter(|&l| self.server_of_log[l].is_none())
     }
 
-    fn decide_logs(&self) -> Vec<Option<usize>> {
-        let taken: BTreeSet<usize> = self.server_of_log.iter().flatten().copied().collect();
+    /// Calls by the request that they were given to.
+    pub(super) fn calls_of_servers(&self) -> Vec<Vec<usize>> {
         let mut calls_of: Vec<Vec<usize>> = vec![Vec::new(); self.servers.len()];
         for (call, parent) in self.parent.iter().enumerate() {
             if let Some(server) = parent {
                 calls_of[*server].push(call);
             }
         }
+        calls_of
+    }
+
+    fn decide_logs(&self) -> Vec<Option<usize>> {
+        let taken: BTreeSet<usize> = self.server_of_log.iter().flatten().copied().collect();
+        let calls_of = self.calls_of_servers();
         let candidates: Vec<Vec<usize>> = (0..self.logs.len())
             .map(|log| match self.server_of_log[log] {
                 Some(known) => vec![known],
