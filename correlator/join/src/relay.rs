@@ -4,6 +4,7 @@
 //! overrules an earlier one. A call that more than one request may have caused stays undecided.
 
 mod by_span;
+mod half;
 pub(crate) mod place;
 mod statistics;
 mod thread;
@@ -15,6 +16,7 @@ use crate::link::proxy::{Lines, ProxyLinks, Told};
 use crate::link::{Parent, balancer};
 use crate::parallel;
 use crate::reason::Reason;
+use crate::relay::half::HalfCalls;
 use crate::relay::place::Scene;
 use crate::relay::statistics::Statistics;
 use crate::relay::thread::Threads;
@@ -63,6 +65,10 @@ pub(crate) struct Relays {
     /// Places that send spans of less than half of their requests.
     pub(crate) sampled: BTreeSet<u32>,
     pub(crate) statistics: Statistics,
+    /// Calls of which only the server's end was seen.
+    pub(crate) half_calls: HalfCalls,
+    /// Requests that may have made one of these.
+    pub(crate) may_lack_calls: BTreeSet<ExchangeId>,
 }
 
 /// A span's stamps come from the SDK, an exchange's from the kernel; both lie on one node's clock.
@@ -76,14 +82,19 @@ impl Relays {
             parents: sight.row_map(),
             made_for: sight.row_map(),
             proxies: ProxyLinks::new(sight),
+            half_calls: HalfCalls::new(sight),
             ..Self::default()
         };
         let from_ns = place::reach_back(sight);
         let decided = parallel::map(sight.settings.threads, 0..from_ns.len(), |place| {
             let scene = place::scene(sight, place as u32, from_ns[place])?;
-            Some(Decided::new(sight, &scene, &lines, unseen.of(scene.place)))
+            Some(Decided::new(sight, &scene, &lines, unseen.of(scene.place), &relays.half_calls))
         });
-        decided.into_iter().flatten().for_each(|of_place| relays.take(of_place));
+        let mut suspected = Vec::new();
+        for mut of_place in decided.into_iter().flatten() {
+            suspected.extend(of_place.suspected.take());
+            relays.take(of_place);
+        }
         relays.balancers = balancer::lines_of_arrivals(sight);
         relays.sampled = sight.sampled_places();
         let by_places = relays.made.len();
@@ -97,6 +108,7 @@ impl Relays {
             relays.made_for.insert(of_server[0].server, (first, count));
             first += count;
         }
+        relays.may_lack_calls = half::left(&suspected, sight, &relays);
         relays
     }
 
@@ -158,20 +170,31 @@ struct Decided {
     proxy: Option<u32>,
     /// What its lines tell, where it writes any.
     told: Option<Told>,
+    /// Who may have made the calls there that were half seen.
+    suspected: Option<half::Place>,
 }
 
 impl Decided {
-    fn new(sight: &Sight<'_>, scene: &Scene, lines: &Lines, unseen: Option<&Intervals>) -> Self {
+    fn new(
+        sight: &Sight<'_>,
+        scene: &Scene,
+        lines: &Lines,
+        unseen: Option<&Intervals>,
+        half: &HalfCalls,
+    ) -> Self {
         let Scene { place, servers, clients } = scene;
         let proxy = Some(*place).filter(|&place| lines.is_proxy(place));
-        let told = lines.of(*place).map(|_| Told::new(sight, servers, clients, lines, *place));
-        let mut decided = Self { proxy, told, ..Self::default() };
+        let half = half.of(*place);
+        let tell = || Told::new(sight, servers, clients, lines, half, *place);
+        let told = lines.of(*place).map(|_| tell());
+        let suspected = half::Place::new(sight, half, scene, told.as_ref());
+        let mut decided = Self { proxy, told, suspected, ..Self::default() };
         let mut context = Context::new(sight, scene, unseen);
         for (index, &call) in clients.iter().enumerate() {
             let cause = match (context.cause_by_span(call), &decided.told) {
                 (Some(cause), _) => cause,
                 (None, Some(told)) if decided.proxy.is_some() => {
-                    cause_in_proxy(told, context.doubt(call), index)
+                    cause_in_proxy(told, context.doubt(call).why(), index)
                 }
                 (None, _) => context.cause_by_thread(call),
             };
@@ -290,7 +313,7 @@ impl<'a> Context<'a> {
         self.threads().cause(call, callee, doubt)
     }
 
-    fn threads(&mut self) -> &Threads<'a> {
+    fn threads(&mut self) -> &mut Threads<'a> {
         self.threads.get_or_insert_with(|| Threads::new(self.sight, self.scene))
     }
 
@@ -343,13 +366,35 @@ impl<'a> Context<'a> {
     }
 
     /// Why more requests may have been served at the call's begin than were seen.
-    fn doubt(&self, call: ExchangeId) -> Option<Reason> {
+    fn doubt(&self, call: ExchangeId) -> Doubt {
         let row = self.sight.exchange(call);
         let lost = self.sight.coverage.whole(Some(row.node), row.start_ns, row.end_ns).err();
         let is_too_old = row.start_ns < self.sight.known_from(self.scene.place);
         let at_ns = row.start_ns;
         let has_unseen = self.unseen.is_some_and(|u| !u.around(at_ns, at_ns).is_empty());
-        lost.or(is_too_old.then_some(Reason::MissingBeyondGuard))
-            .or(has_unseen.then_some(Reason::MissingLate))
+        let known = is_too_old
+            .then_some(Reason::MissingBeyondGuard)
+            .or(has_unseen.then_some(Reason::MissingLate));
+        Doubt { lost, known }
+    }
+}
+
+/// Why a request that was not seen may have been served.
+#[derive(Clone, Copy)]
+struct Doubt {
+    /// Events were lost, or nobody watched.
+    lost: Option<Reason>,
+    /// One is known of, or was not read.
+    known: Option<Reason>,
+}
+
+impl Doubt {
+    fn why(self) -> Option<Reason> {
+        self.lost.or(self.known)
+    }
+
+    /// Whether nothing but a loss of events speaks for such a request.
+    fn is_of_loss(self) -> bool {
+        self.lost == Some(Reason::MissingLostEvents) && self.known.is_none()
     }
 }

@@ -234,6 +234,11 @@ impl Slabs {
         self.places.of_pod.get(&pod).copied()
     }
 
+    /// Every pod that has a place.
+    pub(crate) fn places_of_pods(&self) -> impl Iterator<Item = (Name, u32)> + '_ {
+        self.places.of_pod.iter().map(|(pod, place)| (*pod, *place))
+    }
+
     pub(crate) fn places(&self) -> u32 {
         self.places.count
     }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::columns::Kind;
 use crate::link::half::Call;
+use crate::link::proxy::Told;
 use crate::names::Name;
 use crate::relay::place::Scene;
 use crate::relay::{Relays, by_span};
@@ -42,14 +43,9 @@ impl HalfCalls {
 /// Services that a request called, each as often as it did, sorted.
 type Called = Vec<(Name, Name)>;
 
-/// The requests that may have made half seen calls.
-#[derive(Default)]
-pub(super) struct Suspects {
-    places: Vec<Place>,
-}
-
 /// One place that made such calls.
-struct Place {
+#[derive(Debug)]
+pub(super) struct Place {
     place: u32,
     servers: Vec<ExchangeId>,
     /// Those that ids do not decide, each with the requests that were being served.
@@ -58,61 +54,67 @@ struct Place {
     named: Vec<ExchangeId>,
 }
 
-impl Suspects {
-    pub(super) fn add(&mut self, sight: &Sight<'_>, relays: &Relays, scene: &Scene) {
-        let half = relays.half_calls.of(scene.place);
-        if half.is_empty() {
-            return;
+impl Place {
+    /// `calls` are those that the scene's place made; none where there are none.
+    pub(super) fn new(
+        sight: &Sight<'_>,
+        calls: &[Call],
+        scene: &Scene,
+        told: Option<&Told>,
+    ) -> Option<Self> {
+        if calls.is_empty() {
+            return None;
         }
-        let mut place =
-            Place { place: scene.place, servers: Vec::new(), calls: Vec::new(), named: Vec::new() };
-        for call in half {
+        // What a proxy tried is in its line.
+        let labelled = told.map(Told::labelled).unwrap_or_default();
+        let open: Vec<ExchangeId> =
+            scene.servers.iter().copied().filter(|server| !labelled.contains(server)).collect();
+        let (mut undecided, mut named) = (Vec::new(), Vec::new());
+        for call in calls {
             if let Some(cause) = by_span::cause_of_call(sight, scene.place, call.server) {
-                place.named.push(cause);
+                named.push(cause);
                 continue;
             }
-            let during = scene.servers.iter().copied().filter(|&server| {
-                let has_line = relays.proxies.log_of.contains(server);
-                // What a proxy tried is in its line.
-                !has_line && server != call.server && call.may_be_during(sight.exchange(server))
+            let during = open.iter().copied().filter(|&server| {
+                server != call.server && call.may_be_during(sight.exchange(server))
             });
-            place.calls.push((*call, during.collect()));
+            undecided.push((*call, during.collect()));
         }
-        place.servers.clone_from(&scene.servers);
-        self.places.push(place);
+        let servers = scene.servers.clone();
+        Some(Self { place: scene.place, servers, calls: undecided, named })
     }
+}
 
-    /// Those that nothing acquits.
-    pub(super) fn left(&self, sight: &Sight<'_>, relays: &Relays) -> BTreeSet<ExchangeId> {
-        let mut left: BTreeSet<ExchangeId> =
-            self.places.iter().flat_map(|place| place.named.iter().copied()).collect();
-        let places = self.places.iter().filter(|p| p.calls.iter().any(|(_, s)| !s.is_empty()));
-        let places: BTreeMap<u32, &Place> = places.map(|place| (place.place, place)).collect();
-        if places.is_empty() {
-            return left;
-        }
-        let spans = client_spans(sight, &places);
-        for (place, suspects) in places {
-            let traced = spans.get(&place);
-            let has_all_calls = |&server: &ExchangeId| {
-                let span = sight.span_of(server).one();
-                let of_span = |counts: &BTreeMap<SpanId, usize>| {
-                    span.map(|span| counts.get(&span).copied().unwrap_or(0))
-                };
-                traced.and_then(of_span) == Some(relays.calls_of(server).len())
-            };
-            let mut seen: BTreeMap<Called, u64> = BTreeMap::new();
-            for &server in &suspects.servers {
-                *seen.entry(called(sight, relays, server)).or_default() += 1;
-            }
-            for (call, during) in &suspects.calls {
-                let open: Vec<ExchangeId> =
-                    during.iter().copied().filter(|s| !has_all_calls(s)).collect();
-                left.extend(likely(sight, relays, &seen, call, &open));
-            }
-        }
-        left
+/// The requests that may have made half seen calls, as far as nothing acquits them.
+pub(super) fn left(all: &[Place], sight: &Sight<'_>, relays: &Relays) -> BTreeSet<ExchangeId> {
+    let mut left: BTreeSet<ExchangeId> =
+        all.iter().flat_map(|place| place.named.iter().copied()).collect();
+    let places = all.iter().filter(|p| p.calls.iter().any(|(_, s)| !s.is_empty()));
+    let places: BTreeMap<u32, &Place> = places.map(|place| (place.place, place)).collect();
+    if places.is_empty() {
+        return left;
     }
+    let spans = client_spans(sight, &places);
+    for (place, suspects) in places {
+        let traced = spans.get(&place);
+        let has_all_calls = |&server: &ExchangeId| {
+            let span = sight.span_of(server).one();
+            let of_span = |counts: &BTreeMap<SpanId, usize>| {
+                span.map(|span| counts.get(&span).copied().unwrap_or(0))
+            };
+            traced.and_then(of_span) == Some(relays.calls_of(server).len())
+        };
+        let mut seen: BTreeMap<Called, u64> = BTreeMap::new();
+        for &server in &suspects.servers {
+            *seen.entry(called(sight, relays, server)).or_default() += 1;
+        }
+        for (call, during) in &suspects.calls {
+            let open: Vec<ExchangeId> =
+                during.iter().copied().filter(|s| !has_all_calls(s)).collect();
+            left.extend(likely(sight, relays, &seen, call, &open));
+        }
+    }
+    left
 }
 
 /// The suspects of a call for which others that do all that is seen of them, and the call, are not

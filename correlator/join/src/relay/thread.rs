@@ -3,16 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::End;
+use crate::columns::Exchange;
 use crate::interval::Intervals;
 use crate::link::Parent;
+use crate::link::claim::Claim;
+use crate::names::Name;
 use crate::reason::Reason;
-use crate::relay::Cause;
 use crate::relay::place::Scene;
+use crate::relay::{Cause, Doubt};
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, RowId};
 
 /// So many requests without a contradiction show that a process serves each on one thread.
 const BOUND_EXCHANGES_MIN: usize = 8;
+
+/// The greatest probability of a request without a trace, beside one that was seen, at which
+/// containment decides: two in a million calls, a fifth of what exact links may be wrong in.
+const UNSEEN_BESIDE_MAX: f64 = 2e-6;
+
+/// So many calls show whether threads make them for the requests that they serve themselves.
+const OWN_CALLS_MIN: usize = 16;
+
+/// One in so many calls may lack its request and the others still show that: more than losses take
+/// that leave a trace of everything (`coverage.rs`).
+const STRAY_CALLS_PART: usize = 16;
 
 pub(super) struct Threads<'a> {
     sight: &'a Sight<'a>,
@@ -22,6 +36,13 @@ pub(super) struct Threads<'a> {
     /// What it also calls while it serves no request: on a timer, say.
     called_unasked: BTreeSet<End>,
     habits: BTreeMap<u32, Habits>,
+    /// How probable it is that, beside a request that was seen, another one was served of which no
+    /// trace is left.
+    unseen_beside: Option<f64>,
+    /// Whether the other pods of the workload bind requests to threads, as far as it was asked.
+    is_one_of_bound: Option<bool>,
+    /// Of processes that were asked about: whether their threads call for themselves.
+    call_for_themselves: BTreeMap<u32, bool>,
 }
 
 /// How one process works.
@@ -49,7 +70,17 @@ impl<'a> Threads<'a> {
         let calls = scene.clients.iter().map(|&c| sight.exchange(c));
         let unasked = calls.filter(|c| open.around(c.start_ns, c.start_ns).is_empty());
         let called_unasked = unasked.map(|c| c.remote()).collect();
-        Self { sight, scene, open, called_unasked, habits: habits(sight, scene.place) }
+        let habits = habits(sight, scene.place);
+        Self {
+            sight,
+            scene,
+            open,
+            called_unasked,
+            habits,
+            unseen_beside: None,
+            is_one_of_bound: None,
+            call_for_themselves: BTreeMap::new(),
+        }
     }
 
     /// Requests that were being served.
@@ -58,11 +89,13 @@ impl<'a> Threads<'a> {
     }
 
     pub(super) fn cause(
-        &self,
+        &mut self,
         call: ExchangeId,
         callee: Option<ExchangeId>,
-        doubt: Option<Reason>,
+        doubt: Doubt,
     ) -> Cause {
+        let is_bearable = doubt.is_of_loss() && self.is_rarely_deceived(call);
+        let doubt = doubt.why();
         let client = self.sight.exchange(call);
         let answered_ns = client.first_response_ns().unwrap_or(client.start_ns);
         let servers = |from_ns: i64, to_ns: i64| -> Vec<ExchangeId> {
@@ -72,27 +105,25 @@ impl<'a> Threads<'a> {
         let open = servers(client.start_ns, client.start_ns);
         // A call that a request waits for begins in it and has its answer before the request does.
         let awaiting = servers(client.start_ns, answered_ns);
-        let mut same_thread: Vec<ExchangeId> = awaiting
-            .iter()
-            .copied()
-            .filter(|&s| {
-                let server = self.sight.exchange(s);
-                (server.process, server.thread) == (client.process, client.thread)
-            })
-            .collect();
         let habits = self.habits.get(&client.process);
         let is_bound = habits.is_some_and(Habits::is_bound);
         // A process of one thread is known to serve one request at a time only as far as all of
-        // its requests are known.
-        let is_bound = is_bound && (doubt.is_none() || habits.is_some_and(|h| h.threads.len() > 1));
-        if is_bound {
+        // its requests are known, or its like do so on several.
+        let is_bound = is_bound
+            && (doubt.is_none()
+                || habits.is_some_and(|h| h.threads.len() > 1)
+                || self.is_one_of_bound());
+        let same_thread: Vec<ExchangeId> = if is_bound {
             // A thread that has begun another request has done with the one it never answered.
-            let started_ns = |s: ExchangeId| self.sight.exchange(s).start_ns;
-            let newest_ns = same_thread.iter().map(|&s| started_ns(s)).max();
-            same_thread.retain(|&s| {
-                self.sight.exchange(s).has_response() || Some(started_ns(s)) == newest_ns
-            });
-        }
+            let newest = self.newest_on(client.process, client.thread, client.start_ns);
+            newest.into_iter().filter(|newest| awaiting.contains(newest)).collect()
+        } else {
+            let on_it = |&s: &ExchangeId| {
+                let server = self.sight.exchange(s);
+                (server.process, server.thread) == (client.process, client.thread)
+            };
+            awaiting.iter().copied().filter(on_it).collect()
+        };
         match (&open[..], &same_thread[..], doubt) {
             ([], _, None) => Cause::Root,
             ([], _, Some(why)) => Cause::Orphan(why),
@@ -104,17 +135,125 @@ impl<'a> Threads<'a> {
             // Too few requests to know the process by, but also no other request to confuse: not
             // even one that ended since, and may have left the call behind; and no call that the
             // process makes of its own accord.
-            ([server], [_], None)
-                if self.was_served(*server, client.start_ns)
+            ([server], [_], _)
+                if (doubt.is_none() || is_bearable)
+                    && self.was_served(*server, client.start_ns)
                     && !self.called_unasked.contains(&client.remote()) =>
             {
                 Cause::Parent(Parent { server: *server, by: Reason::OkContainment })
             }
+            // A thread that calls only for what it serves itself, and served nothing that was seen.
+            (_, [], Some(why)) if is_bound && self.calls_for_itself(client) => Cause::Orphan(why),
             _ => Cause::Undecided {
                 candidates: if awaiting.is_empty() { open } else { awaiting },
                 why: doubt.unwrap_or(Reason::AmbigTimeOnly),
             },
         }
+    }
+
+    /// Whether the workload's processes serve each request on one of several threads: they all run
+    /// the same code.
+    fn is_one_of_bound(&mut self) -> bool {
+        let known = self.is_one_of_bound;
+        let found = known.unwrap_or_else(|| {
+            let alike = self.places_alike();
+            let habits = || alike.iter().map(|&place| habits(self.sight, place));
+            let several = |h: &Habits| h.is_bound() && h.threads.len() > 1;
+            habits().all(|of| of.values().all(|h| !h.is_free))
+                && habits().any(|of| of.values().any(several))
+        });
+        self.is_one_of_bound = Some(found);
+        found
+    }
+
+    /// The places of the workload that the scene is of.
+    fn places_alike(&self) -> Vec<u32> {
+        let (sight, owners) = (self.sight, self.sight.owners);
+        let workload = |pod: Name| {
+            let pod = owners.pod(pod)?;
+            Some((pod.namespace, pod.workload?))
+        };
+        let own = self.scene.servers.first().and_then(|&s| sight.exchange(s).pod);
+        let Some(own) = own.and_then(workload) else { return vec![self.scene.place] };
+        let pods = sight.slabs.places_of_pods();
+        pods.filter(|(pod, _)| workload(*pod) == Some(own)).map(|(_, place)| place).collect()
+    }
+
+    /// Whether a request that nobody saw is so improbable beside one that was that a loss of events
+    /// leaves no doubt.
+    fn is_rarely_deceived(&mut self, call: ExchangeId) -> bool {
+        let client = self.sight.exchange(call);
+        let coverage = self.sight.coverage;
+        if coverage.nearly_whole(Some(client.node), client.start_ns, client.end_ns).is_err() {
+            return false;
+        }
+        let unseen = self.unseen_beside.unwrap_or_else(|| self.find_unseen_beside(client.node));
+        self.unseen_beside = Some(unseen);
+        unseen <= UNSEEN_BESIDE_MAX
+    }
+
+    /// A request leaves no trace where both of its ends were lost, or its only one. How often one
+    /// is served beside another is what was seen of that, and at least what so many requests of
+    /// that length make if they come independently, and three more of them than came.
+    fn find_unseen_beside(&self, node: Name) -> f64 {
+        let sight = self.sight;
+        let coverage = sight.coverage;
+        let servers = &self.scene.servers;
+        let lost_by_caller = |&s: &ExchangeId| match sight.client_of(s) {
+            Claim::One(client) => coverage.share_lost(sight.exchange(client).node),
+            Claim::Nobody | Claim::Several => 1.0,
+        };
+        let callers = servers.iter().map(lost_by_caller).fold(0.0, f64::max);
+        let (mut busy_ns, mut beside, mut until_ns) = (0.0, 0, i64::MIN);
+        for server in servers.iter().map(|&s| sight.exchange(s)) {
+            busy_ns += (server.end_ns - server.start_ns) as f64;
+            beside += usize::from(server.start_ns < until_ns);
+            until_ns = until_ns.max(server.end_ns);
+        }
+        let count = servers.len().max(1) as f64;
+        let first_ns = servers.first().map_or(until_ns, |&s| sight.exchange(s).start_ns);
+        let lasted_ns = until_ns.saturating_sub(first_ns).max(sight.settings.window_ns);
+        let by_chance = busy_ns * (count + 3.0) / count / lasted_ns as f64;
+        coverage.share_lost(node) * callers * by_chance.max(beside as f64 / count)
+    }
+
+    /// The last request that a thread began at a moment or before.
+    fn newest_on(&self, process: u32, thread: u32, at_ns: i64) -> Option<ExchangeId> {
+        let servers = &self.scene.servers;
+        let begun = servers.partition_point(|&s| self.sight.exchange(s).start_ns <= at_ns);
+        let is_on_it = |s: &ExchangeId| {
+            let server = self.sight.exchange(*s);
+            (server.process, server.thread) == (process, thread)
+        };
+        servers[..begun].iter().rev().copied().find(is_on_it)
+    }
+
+    /// Whether the thread of a call is one that serves requests, in a process whose threads make
+    /// calls for no others: what such a thread calls while it serves nothing that was seen belongs
+    /// to a request that was not seen, and to none of those that other threads serve meanwhile.
+    fn calls_for_itself(&mut self, client: &Exchange) -> bool {
+        let process = client.process;
+        let habits = self.habits.get(&process);
+        if !habits.is_some_and(|h| h.threads.contains(&client.thread)) {
+            return false;
+        }
+        if let Some(&known) = self.call_for_themselves.get(&process) {
+            return known;
+        }
+        let found = self.have_own_calls(process);
+        self.call_for_themselves.insert(process, found);
+        found
+    }
+
+    fn have_own_calls(&self, process: u32) -> bool {
+        let calls = self.scene.clients.iter().map(|&c| self.sight.exchange(c));
+        let (mut own, mut stray) = (0, 0);
+        for call in calls.filter(|c| c.process == process) {
+            let newest = self.newest_on(process, call.thread, call.start_ns);
+            let is_own = newest.is_some_and(|s| self.sight.exchange(s).upper_ns() >= call.start_ns);
+            if is_own { own += 1 } else { stray += 1 }
+        }
+        own + stray >= OWN_CALLS_MIN && stray * STRAY_CALLS_PART <= own + stray
     }
 
     fn was_served(&self, server: ExchangeId, at_ns: i64) -> bool {
