@@ -37,7 +37,8 @@ def load(connection: duckdb.DuckDBPyConnection) -> None:
             CASE
                 WHEN segment LIKE 'relay in %' THEN up.peer
                 WHEN segment LIKE 'server of %' THEN l.server_end
-                WHEN segment LIKE 'log line of %' THEN r.request_id
+                -- A line without an id is a candidate of that name, and may be the true one.
+                WHEN segment LIKE 'log line of %' THEN coalesce(r.request_id, 'unknown')
             END AS answer,
             CASE
                 WHEN segment LIKE 'relay in %' THEN l.ids_seen

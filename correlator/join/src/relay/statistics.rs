@@ -68,7 +68,7 @@ impl Statistics {
     }
 }
 
-/// Asks about the calls of the window that are undecided for nothing but their times.
+/// Asks about the calls of the window that are undecided for little but their times.
 pub(super) fn decide(sight: &Sight<'_>, relays: &mut Relays, unseen: &Unseen) {
     let asked: Vec<ExchangeId> = relays
         .others
