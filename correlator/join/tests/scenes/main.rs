@@ -11,3 +11,4 @@ mod statistics;
 mod sums;
 mod threads;
 mod times;
+mod told;

@@ -1,0 +1,163 @@
+//! What a loss of events leaves sure, and what it does not: a proxy's line accounts for its
+//! request's calls, a thread for those of what it serves, and a call of which one end was lost
+//! puts the requests in doubt that may have made it.
+
+use join::WindowRows;
+use tables::Hop;
+
+use crate::doubt::{cart_call, request_from_outside, to_pod};
+use crate::scene::{Call, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, line};
+
+/// Agents lose two in a hundred rows, and say so.
+fn lossy(scene: &mut Scene) {
+    for beat in &mut scene.seen.heartbeats {
+        (beat.lost_kernel, beat.shipped) = (2, 98);
+    }
+}
+
+/// Takes away the exchange of a role in a pod that has a port at its own or its other end.
+fn lose(scene: &mut Scene, role: &str, pod: &Pod, port: i32) {
+    let before = scene.seen.exchanges.len();
+    scene.seen.exchanges.retain(|e| {
+        let has_port = [e.local_port, e.remote_port].contains(&port);
+        e.role != role || e.local_ip != pod.ip || !has_port
+    });
+    assert_eq!(scene.seen.exchanges.len() + 1, before);
+}
+
+fn hop_from(rows: &WindowRows, port: i32) -> Option<&Hop> {
+    rows.hops.iter().find(|h| h.source_port == Some(port))
+}
+
+/// The verdict of the path of the client that has a port.
+fn verdict(rows: &WindowRows, client_port: i32) -> &str {
+    let root = rows.paths.iter().find(|p| p.hops[0].source_port == Some(client_port));
+    &root.unwrap_or_else(|| panic!("{}", line(rows))).verdict
+}
+
+#[test]
+fn call_that_the_line_of_its_request_tells_of_is_sure_although_events_are_lost() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 180, 5);
+    lossy(&mut scene);
+    let rows = scene.rows();
+    assert_eq!(line(&rows).lines().next(), Some("complete "), "{}", line(&rows));
+    let hop = hop_from(&rows, 50_000).unwrap();
+    assert!(hop.reasons.contains(&"OK_UPSTREAM_UNIQUE".to_owned()), "{:?}", hop.reasons);
+    // Without a line there may have been another request.
+    scene.seen.access_logs.clear();
+    assert!(hop_from(&scene.rows(), 50_000).is_none());
+}
+
+#[test]
+fn line_accounts_for_no_call_where_so_much_is_lost_that_both_may_be() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 180, 5);
+    for beat in &mut scene.seen.heartbeats {
+        (beat.lost_kernel, beat.shipped) = (8, 92);
+    }
+    let rows = scene.rows();
+    assert!(hop_from(&rows, 50_000).is_none(), "{}", line(&rows));
+    assert_eq!(rows.paths[0].verdict, "ambiguous");
+}
+
+#[test]
+fn call_of_a_lost_request_is_not_given_to_one_whose_own_was_seen_by_its_server_only() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 180, 5);
+    request_from_outside(&mut scene, 1, 101, 178, 6);
+    lossy(&mut scene);
+    lose(&mut scene, "client", &INGRESS, 50_000);
+    scene.seen.exchanges.retain(|e| e.bytes_request != 301 || e.role != "server");
+    let rows = scene.rows();
+    assert!(hop_from(&rows, 50_001).is_none(), "{}", line(&rows));
+}
+
+#[test]
+fn one_lost_request_of_a_proxy_leaves_the_others_sure() {
+    let mut scene = Scene::new();
+    for n in 0..6 {
+        let start = 100 + 60 * i64::from(n);
+        request_from_outside(&mut scene, n, start, start + 80, 5 + i64::from(n));
+    }
+    lossy(&mut scene);
+    scene.seen.exchanges.retain(|e| e.bytes_request != 302 || e.role != "server");
+    let rows = scene.rows();
+    let complete = rows.paths.iter().filter(|p| p.verdict == "complete").count();
+    assert_eq!((complete, rows.paths.len()), (5, 5), "{}", line(&rows));
+}
+
+#[test]
+fn refused_try_is_no_loss_where_events_are_lost_and_a_try_that_its_server_saw_is() {
+    let mut scene = Scene::new();
+    scene.arrival(40_000, 100, 180, 300);
+    scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_000, 103, 178, (77, 5)));
+    scene.log("aaaa", 180, 80, 300, &[(&FRONTEND_1, 0, 502), (&FRONTEND_0, 75, 200)]);
+    lossy(&mut scene);
+    assert_eq!(scene.rows().paths[0].verdict, "complete", "{}", line(&scene.rows()));
+    scene.call(&to_pod(&INGRESS, &FRONTEND_1, 50_001, 101, 102, (77, 5)));
+    lose(&mut scene, "client", &INGRESS, 50_001);
+    let path = scene.rows().paths.remove(0);
+    assert!(
+        path.missing.contains(&"call of attempt 1: MISSING_LOST_EVENTS".to_owned()),
+        "{path:?}"
+    );
+}
+
+/// Requests of the ingress to frontend-0, served by two threads in turn, each with a call to cart.
+fn bound(scene: &mut Scene, count: i32) {
+    for n in 0..count {
+        let (start, thread) = (i64::from(n) * 100, 5 + i64::from(n % 2));
+        request_from_outside(scene, n, start, start + 90, thread);
+        let call = cart_call(start + 10, start + 80, thread);
+        scene.call(&on_port(51_000 + n, call));
+    }
+}
+
+fn on_port(from_port: i32, call: Call<'static>) -> Call<'static> {
+    Call { from_port, ..call }
+}
+
+#[test]
+fn call_whose_client_end_was_lost_leaves_only_its_own_request_in_doubt() {
+    let mut scene = Scene::new();
+    bound(&mut scene, 20);
+    lossy(&mut scene);
+    assert!(scene.rows().paths.iter().all(|p| p.verdict == "complete"), "{}", line(&scene.rows()));
+    lose(&mut scene, "client", &FRONTEND_0, 51_007);
+    let rows = scene.rows();
+    assert_eq!(verdict(&rows, 40_007), "partial", "{}", line(&rows));
+    let missing = &rows.paths.iter().find(|p| p.verdict == "partial").unwrap().missing;
+    assert_eq!(missing[..], ["calls of frontend-0: MISSING_LOST_EVENTS"]);
+    assert_eq!(rows.paths.iter().filter(|p| p.verdict == "complete").count(), 19);
+}
+
+#[test]
+fn request_that_did_all_that_others_do_is_not_suspected_of_a_half_seen_call() {
+    let mut scene = Scene::new();
+    bound(&mut scene, 20);
+    // Beside the one that lost its call: a request that has made its own.
+    request_from_outside(&mut scene, 30, 690, 785, 9);
+    scene.call(&on_port(51_030, cart_call(712, 750, 9)));
+    lossy(&mut scene);
+    lose(&mut scene, "client", &FRONTEND_0, 51_007);
+    let rows = scene.rows();
+    assert_eq!(verdict(&rows, 40_007), "partial", "{}", line(&rows));
+    assert_eq!(verdict(&rows, 40_030), "complete", "{}", line(&rows));
+}
+
+#[test]
+fn thread_that_serves_nothing_that_was_seen_calls_for_a_request_that_was_lost() {
+    let mut scene = Scene::new();
+    bound(&mut scene, 20);
+    request_from_outside(&mut scene, 30, 690, 785, 5);
+    scene.call(&on_port(51_030, cart_call(712, 750, 5)));
+    lossy(&mut scene);
+    // The request on the other thread, which made a call meanwhile.
+    lose(&mut scene, "server", &FRONTEND_0, 50_007);
+    let rows = scene.rows();
+    assert_eq!(verdict(&rows, 40_030), "complete", "{}", line(&rows));
+    assert!(hop_from(&rows, 51_007).is_none());
+    let told = rows.ambiguous.iter().find(|a| a.segment == "cause of a call by frontend-0");
+    assert_eq!(told.unwrap().reason, "MISSING_LOST_EVENTS");
+}
