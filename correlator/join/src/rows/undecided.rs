@@ -203,13 +203,10 @@ pub(super) fn open_by_time(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) ->
 pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> Option<Ambiguous> {
     let Root::Arrival(server) = tree.root else { return None };
     let logs = scope.relays.proxies.log_candidates.get(&server)?;
-    // A line without an id would label the request with nothing.
-    let ids: Vec<String> = logs
-        .iter()
-        .filter_map(|&log| scope.id(scope.sight.slabs.log(log).request_id))
-        .take(CANDIDATES_MAX)
-        .collect();
-    if ids.is_empty() {
+    // Lines without ids would label the request with nothing; one among others is a candidate.
+    let ids: Vec<Option<String>> =
+        logs.iter().map(|&log| scope.id(scope.sight.slabs.log(log).request_id)).collect();
+    if ids.iter().all(Option::is_none) {
         return None;
     }
     Some(Ambiguous {
@@ -217,10 +214,11 @@ pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> O
         segment: format!("log line of {}", place_name(scope, server)),
         reason: Reason::AmbigCoarseTime.code().into(),
         candidates: ids
-            .into_iter()
+            .iter()
+            .take(CANDIDATES_MAX)
             .map(|id| Candidate {
                 path_id: None,
-                what: format!("request id {id}"),
+                what: format!("request id {}", id.as_deref().unwrap_or("unknown")),
                 p: 1.0 / logs.len() as f64,
                 evidence: vec!["access_log".into()],
             })
