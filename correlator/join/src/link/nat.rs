@@ -197,7 +197,7 @@ impl<'a> Translations<'a> {
         };
         let (bindings, sighted) = (self.bindings, self.sighted_from_ns..self.sighted_until_ns);
         let is_visible = move |id: &u32| sighted.contains(&bindings.get(*id).event_ns);
-        let earlier = self.earlier.into_iter().flat_map(move |bindings| rows(bindings));
+        let earlier = self.earlier.into_iter().flat_map(rows);
         rows(bindings).filter(is_visible).chain(earlier.map(|id| id | EARLIER))
     }
 
