@@ -74,6 +74,33 @@ fn call_of_a_lost_request_is_not_given_to_one_whose_own_was_seen_by_its_server_o
 }
 
 #[test]
+fn only_call_that_fits_a_request_is_not_its_where_another_request_may_have_made_it() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 180, 5);
+    request_from_outside(&mut scene, 1, 101, 178, 6);
+    lossy(&mut scene);
+    // Both ends of the first one's own call, and the line of the second.
+    lose(&mut scene, "client", &INGRESS, 50_000);
+    lose(&mut scene, "server", &FRONTEND_0, 50_000);
+    scene.seen.access_logs.retain(|l| l.bytes_received != Some(301));
+    let rows = scene.rows();
+    assert!(hop_from(&rows, 50_001).is_none(), "{}", line(&rows));
+}
+
+#[test]
+fn line_that_names_a_call_made_after_its_request_does_not_take_it_from_another() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 180, 5);
+    request_from_outside(&mut scene, 1, 120, 200, 6);
+    // Of streams that share a connection, one's span was taken for the other's.
+    let span = scene.server_span("b1", None, &FRONTEND_0, (INGRESS.ip, 50_001), 123, 197);
+    span.request_id = Some("id0".into());
+    let rows = scene.rows();
+    let first = rows.paths.iter().find(|p| p.hops[0].source_port == Some(40_000)).unwrap();
+    assert!(first.hops.iter().all(|h| h.source_port != Some(50_001)), "{}", line(&rows));
+}
+
+#[test]
 fn one_lost_request_of_a_proxy_leaves_the_others_sure() {
     let mut scene = Scene::new();
     for n in 0..6 {

@@ -78,8 +78,10 @@ impl Scene<'_> {
             .named
             .calls_of(log)
             .all(|call| self.parent[call].is_none_or(|parent| parent == server));
-        let its_are_named =
-            calls.iter().all(|&call| self.named.line_of(call).is_none_or(|(l, _)| l == log));
+        let its_are_named = calls.iter().all(|&call| {
+            let line = self.named.line_of(call);
+            line.is_none_or(|(l, _)| l == log) && !self.named.is_foreign(call)
+        });
         let mut attempts =
             self.attempts(log).iter().filter_map(|a| Some((a.server?, a.duration_ns)));
         let listed = calls.iter().all(|&call| {

@@ -71,7 +71,7 @@ impl Named {
         named
     }
 
-    /// Whether a call belongs to a request whose line is not there.
+    /// Whether a call belongs to a request whose line is not there, so to none that has one.
     pub(super) fn is_foreign(&self, call: usize) -> bool {
         self.foreign.contains(&call)
     }
@@ -138,19 +138,22 @@ impl Scene<'_> {
         })
     }
 
-    /// Requests by line, where a line names calls and fits one request alone that was open during
-    /// them.
+    /// Requests by line, where a line names calls, fits one request alone that was open during
+    /// them, and no other line does so for that request.
     pub(super) fn lines_by_name(&self) -> Vec<Option<usize>> {
         let mut found = vec![None; self.logs.len()];
         let mut lines_of: BTreeMap<usize, usize> = BTreeMap::new();
         for log in self.named.lines() {
-            let mut fitting = self.fitting[log].iter().copied().filter(|&server| {
+            let mut fitting = self.fitting[log].clone();
+            fitting.retain(|&server| {
                 let mut calls = self.named.calls_of(log);
                 calls.all(|call| self.is_around(server, call, &self.reach_ns(call)))
             });
-            if let (Some(server), None) = (fitting.next(), fitting.next()) {
-                found[log] = Some(server);
+            for &server in &fitting {
                 *lines_of.entry(server).or_default() += 1;
+            }
+            if let [server] = fitting[..] {
+                found[log] = Some(server);
             }
         }
         for server in &mut found {

@@ -1,9 +1,5 @@
 //! Which request each call of a proxy was made for: what names, lines and containment force.
 
-use std::collections::BTreeMap;
-use std::iter::repeat;
-
-use crate::columns::Attempt;
 use crate::link::half;
 use crate::link::proxy::scene::Scene;
 use crate::matching;
@@ -21,12 +17,9 @@ impl Scene<'_> {
         let mut capacity: Vec<usize> =
             (0..unseen).map(|s| self.attempts_max(s, log_of[s])).collect();
         capacity.push(matching::NO_LIMIT);
-        // What a name decides needs no other call to agree.
-        let named: Vec<Option<usize>> = (0..self.clients.len())
-            .map(|call| self.named.line_of(call).and_then(|(log, _)| self.server_of_log[log]))
-            .collect();
+        let named = self.decided_by_name(&capacity);
         for &server in named.iter().flatten() {
-            capacity[server] = capacity[server].saturating_sub(1);
+            capacity[server] -= 1;
         }
         let of_clients = (0..self.clients.len()).map(|call| match self.parent[call] {
             // Not one of any line's tries.
@@ -35,7 +28,8 @@ impl Scene<'_> {
             Some(known) => vec![known],
             None => {
                 let mut possible = self.possible_parents(call);
-                possible.retain(|&s| capacity[s] > 0);
+                let is_foreign = self.named.is_foreign(call);
+                possible.retain(|&s| capacity[s] > 0 && !(is_foreign && log_of[s].is_some()));
                 // Those with lines are struck where none of these lists the call.
                 let has_line = |&s: &usize| log_of[s].is_some() || self.has_open_line(s);
                 let is_told = possible.iter().all(has_line) && self.leaves_traces(call);
@@ -54,45 +48,27 @@ impl Scene<'_> {
         let candidates: Vec<Vec<usize>> = of_clients.chain(of_half).collect();
         let forced = matching::forced(&candidates, &capacity);
         let forced = forced.into_iter().map(|slot| slot.filter(|&s| s != unseen));
-        let mut parents: Vec<Option<usize>> =
-            named.into_iter().chain(repeat(None)).zip(forced).map(|(n, f)| n.or(f)).collect();
-        self.fill_tries(&candidates, &log_of, &mut parents);
-        parents.truncate(self.clients.len());
-        parents
+        named.into_iter().zip(forced).map(|(named, forced)| named.or(forced)).collect()
     }
 
-    /// Gives a request the only call that fits the only try of its line that is left. If the call
-    /// were another's, both ends of the one that was made would be lost.
-    fn fill_tries(
-        &self,
-        candidates: &[Vec<usize>],
-        log_of: &[Option<usize>],
-        parents: &mut [Option<usize>],
-    ) {
-        let is_sent = |a: &&Attempt| a.server.is_some() && !a.was_refused();
-        let sent = |log: &usize| self.attempts(*log).iter().filter(is_sent).count();
-        let mut left: Vec<usize> = log_of.iter().map(|log| log.as_ref().map_or(0, sent)).collect();
-        for &server in parents.iter().flatten() {
+    /// Requests of the calls that lines name, where a line names no more of them than it has tries
+    /// and all were made during its request. No other call has to agree.
+    fn decided_by_name(&self, capacity: &[usize]) -> Vec<Option<usize>> {
+        let request = |call: usize| {
+            let (log, _) = self.named.line_of(call)?;
+            self.server_of_log[log]
+        };
+        let mut named: Vec<Option<usize>> = (0..self.clients.len()).map(request).collect();
+        let mut left = capacity.to_vec();
+        let mut is_contradicted = vec![false; self.servers.len()];
+        for (call, server) in named.iter().enumerate() {
+            let Some(server) = *server else { continue };
+            let is_its = left[server] > 0 && self.is_around(server, call, &self.reach_ns(call));
+            is_contradicted[server] |= !is_its;
             left[server] = left[server].saturating_sub(1);
         }
-        let mut fitting: Vec<Vec<usize>> = vec![Vec::new(); self.servers.len()];
-        for (item, slots) in candidates.iter().enumerate().filter(|(i, _)| parents[*i].is_none()) {
-            for &server in slots.iter().filter(|&&s| s < self.servers.len() && left[s] == 1) {
-                fitting[server].push(item);
-            }
-        }
-        let mut wanted: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (server, items) in fitting.iter().enumerate() {
-            if let [item] = items[..] {
-                wanted.entry(item).or_default().push(server);
-            }
-        }
-        for (item, servers) in wanted {
-            let is_call = item < self.clients.len();
-            if let ([server], true) = (&servers[..], is_call && self.leaves_traces(item)) {
-                parents[item] = Some(*server);
-            }
-        }
+        named.iter_mut().for_each(|s| *s = s.filter(|&server| !is_contradicted[server]));
+        named
     }
 
     fn possible_parents(&self, call: usize) -> Vec<usize> {
