@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::columns::Span;
+use crate::columns::{Protocol, Span};
 use crate::interval::Intervals;
 use crate::link::View;
 use crate::link::claim::Claims;
@@ -116,6 +116,7 @@ fn turn_of(view: &View<'_>, place: u32, span: &Span) -> Option<ExchangeId> {
     let mut turns: Vec<(i64, ExchangeId)> = Vec::new();
     let window_ns = view.settings.window_ns;
     let start_ns = i64::from(view.window) * window_ns;
+    let mut is_shared = false;
     for window in view.window.saturating_sub(1)..view.window + 2 {
         let is_near = match window.cmp(&view.window) {
             std::cmp::Ordering::Less => span.start_ns < start_ns + ENDS_APART_NS,
@@ -135,12 +136,17 @@ fn turn_of(view: &View<'_>, place: u32, span: &Span) -> Option<ExchangeId> {
         let begun = all.partition_point(|t| t.start_ns <= last_ns);
         for turn in all[..begun].iter().rev().filter(is_its) {
             turns.push((turn.start_ns, RowId { window, row: turn.row }));
-            if turn.start_ns < ended_ns {
+            is_shared |= slab.exchanges[turn.row as usize].protocol == Protocol::Http2;
+            let last_ns = if is_shared { span.start_ns - SAME_NODE_TOLERANCE_NS } else { ended_ns };
+            if turn.start_ns < last_ns {
                 break;
             }
         }
     }
     turns.sort_unstable();
+    if is_shared {
+        return stream_of(view, span, &turns);
+    }
     let within = |tolerance_ns: i64| -> (Option<ExchangeId>, usize) {
         // Turns follow each other: those begun before the span, but not followed by one before
         // the span's end.
@@ -165,6 +171,19 @@ fn turn_of(view: &View<'_>, place: u32, span: &Span) -> Option<ExchangeId> {
             _ => None,
         },
     }
+}
+
+/// The only one of the turns, of a connection where they need not follow each other, that begins and
+/// ends with the span.
+fn stream_of(view: &View<'_>, span: &Span, turns: &[(i64, ExchangeId)]) -> Option<ExchangeId> {
+    let goes_with = |id: &ExchangeId| {
+        let turn = view.slabs.exchange(*id);
+        let is_near = |a: i64, b: i64| a.abs_diff(b) <= SAME_NODE_TOLERANCE_NS as u64;
+        is_near(turn.start_ns, span.start_ns) && is_near(turn.end_ns, span.end_ns)
+    };
+    let mut going = turns.iter().map(|&(_, id)| id).filter(goes_with);
+    let first = going.next()?;
+    going.next().is_none().then_some(first)
 }
 
 impl View<'_> {
