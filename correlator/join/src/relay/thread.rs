@@ -9,8 +9,9 @@ use crate::link::Parent;
 use crate::link::claim::Claim;
 use crate::names::Name;
 use crate::reason::Reason;
+use crate::relay::Cause;
+use crate::relay::decided::Doubt;
 use crate::relay::place::Scene;
-use crate::relay::{Cause, Doubt};
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, RowId};
 
