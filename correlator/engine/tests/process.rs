@@ -113,7 +113,9 @@ fn spawn(config: &Config, phase: usize, at: At<'_>) -> Child {
             command.env("CHILD_POINT", point).env("CHILD_MARKER", marker);
         }
     }
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    // A process that is to die would only say so.
+    let stderr = if matches!(at, At::Abort(_)) { Stdio::null() } else { Stdio::inherit() };
+    command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap()
 }
 
 /// Not a test: what a child process does.

@@ -3,7 +3,7 @@
 
 use join::{Settings, Stage, WindowRows};
 
-use crate::doubt::to_pod;
+use crate::calls::to_pod;
 use crate::scene::{CART_1, FRONTEND_0, Scene, T0, line, ns};
 
 const MS: i64 = 1_000_000;

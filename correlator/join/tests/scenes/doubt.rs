@@ -1,57 +1,12 @@
 //! Situations in which a hop that looks right would be false: what must not be asserted, and the
 //! reason that must be there instead.
 
-use crate::scene::{
-    CART_0, CART_1, CART_VIP, Call, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, line, ns,
-};
-
-/// A call by one thread of frontend-0 to the Service cart.
-pub(crate) fn cart_call(start: i64, end: i64, thread: i64) -> Call<'static> {
-    Call {
-        from: &FRONTEND_0,
-        from_port: 51_000 + i32::try_from(start % 1_000).unwrap(),
-        to: CART_VIP,
-        server: &CART_0,
-        start,
-        end,
-        client_thread: thread,
-        server_thread: 30 + start % 7,
-        bytes: 200,
-    }
-}
+use crate::calls::{Call, cart_call, request_from_outside, to_pod};
+use crate::scene::{CART_0, CART_1, FRONTEND_0, FRONTEND_1, INGRESS, Scene, line, ns};
 
 /// A request from the ingress to frontend-0.
 fn request(port: i32, start: i64, end: i64, thread: i64) -> Call<'static> {
     to_pod(&INGRESS, &FRONTEND_0, port, start, end, (77, thread))
-}
-
-pub(crate) fn to_pod(
-    from: &'static Pod,
-    server: &'static Pod,
-    port: i32,
-    start: i64,
-    end: i64,
-    threads: (i64, i64),
-) -> Call<'static> {
-    Call {
-        from,
-        from_port: port,
-        to: (server.ip, 8080),
-        server,
-        start,
-        end,
-        client_thread: threads.0,
-        server_thread: threads.1,
-        bytes: 400,
-    }
-}
-
-/// client -> ingress -> frontend-0, with the ingress's line.
-pub(crate) fn request_from_outside(scene: &mut Scene, n: i32, start: i64, end: i64, thread: i64) {
-    scene.arrival(40_000 + n, start, end, 300 + i64::from(n));
-    scene.call(&request(50_000 + n, start + 2, end - 2, thread));
-    let id = format!("id{n}");
-    scene.log(&id, end, end - start, 300 + i64::from(n), &[(&FRONTEND_0, end - start - 4, 200)]);
 }
 
 #[track_caller]
@@ -347,6 +302,16 @@ fn span_is_of_the_stream_that_it_begins_and_ends_with_and_not_of_the_last_one_be
     assert_eq!(status(&scene), [None, None, None]);
 }
 
+/// Both ends of the last call, as they are when it gets no answer.
+fn leave_unanswered(scene: &mut Scene) {
+    for exchange in scene.seen.exchanges.iter_mut().rev().take(2) {
+        exchange.first_response_ns = None;
+        exchange.tcp_seq_resp = None;
+        exchange.response_thread = None;
+        exchange.ended_by = "close".into();
+    }
+}
+
 #[test]
 fn request_that_a_thread_never_answered_ends_with_the_next_one_there() {
     let mut scene = Scene::new();
@@ -362,12 +327,7 @@ fn request_that_a_thread_never_answered_ends_with_the_next_one_there() {
     assert_eq!(whole(&scene), 12);
     // Dropped without an answer, before the others came.
     request_from_outside(&mut scene, 20, 900, 990, 5);
-    for exchange in scene.seen.exchanges.iter_mut().rev().take(2) {
-        exchange.first_response_ns = None;
-        exchange.tcp_seq_resp = None;
-        exchange.response_thread = None;
-        exchange.ended_by = "close".into();
-    }
+    leave_unanswered(&mut scene);
     assert_eq!(whole(&scene), 12, "{}", line(&scene.rows()));
 }
 
@@ -379,12 +339,7 @@ fn call_long_after_a_request_that_was_never_answered_is_not_given_to_it() {
         request_from_outside(&mut scene, n, start, start + 80, 5 + i64::from(n % 2));
     }
     request_from_outside(&mut scene, 20, 2_500, 2_510, 5);
-    for exchange in scene.seen.exchanges.iter_mut().rev().take(2) {
-        exchange.first_response_ns = None;
-        exchange.tcp_seq_resp = None;
-        exchange.response_thread = None;
-        exchange.ended_by = "close".into();
-    }
+    leave_unanswered(&mut scene);
     // By the thread's next request, which was lost.
     scene.call(&cart_call(2_700, 2_720, 5));
     assert_no_hop_to(&scene, "cart-0");

@@ -2,7 +2,7 @@
 
 use crate::scene::{FRONTEND_0, INGRESS, Scene, line};
 
-use crate::doubt::{cart_call, request_from_outside, to_pod};
+use crate::calls::{cart_call, request_from_outside, to_pod};
 
 #[test]
 fn span_of_a_turn_that_was_lost_is_not_the_turn_befores() {

@@ -1,24 +1,13 @@
 //! Transcripts of whole lines: what was observed, and exactly the rows that must come of it.
 
-use crate::scene::{
-    CART_0, CART_1, CART_VIP, Call, FRONTEND_0, FRONTEND_1, INGRESS, Scene, line, ns,
-};
+use crate::calls::{Call, to_pod};
+use crate::scene::{CART_1, CART_VIP, FRONTEND_0, FRONTEND_1, INGRESS, Scene, line, ns};
 
 /// client -> NodePort -> ingress -> frontend-0 -> Service cart -> cart-1, from 100 ms to 180 ms.
 fn one_request() -> Scene {
     let mut scene = Scene::new();
     scene.arrival(40_000, 100, 180, 300);
-    scene.call(&Call {
-        from: &INGRESS,
-        from_port: 50_000,
-        to: (FRONTEND_0.ip, 8080),
-        server: &FRONTEND_0,
-        start: 102,
-        end: 178,
-        client_thread: 77,
-        server_thread: 5,
-        bytes: 400,
-    });
+    scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_000, 102, 178, (77, 5)));
     scene.call(&Call {
         from: &FRONTEND_0,
         from_port: 51_000,
@@ -182,21 +171,11 @@ complete
 }
 
 /// Two requests that the ingress serves at once, over one worker thread.
-fn two_requests(second: (i64, i64)) -> Scene {
+pub(crate) fn two_requests(second: (i64, i64)) -> Scene {
     let mut scene = one_request();
     let (start, end) = second;
     scene.arrival(40_001, start, end, 301);
-    scene.call(&Call {
-        from: &INGRESS,
-        from_port: 50_001,
-        to: (FRONTEND_1.ip, 8080),
-        server: &FRONTEND_1,
-        start: start + 2,
-        end: end - 2,
-        client_thread: 77,
-        server_thread: 6,
-        bytes: 400,
-    });
+    scene.call(&to_pod(&INGRESS, &FRONTEND_1, 50_001, start + 2, end - 2, (77, 6)));
     scene.log("bbbb", end, end - start, 301, &[(&FRONTEND_1, end - start - 4, 200)]);
     if end < 180 {
         // The worker writes its lines in the order in which the requests end.
@@ -283,125 +262,6 @@ fn request_bytes_in_the_log_decide_between_interchangeable_calls_when_ids_name_t
     }
 }
 
-/// Frontend-0 serves two requests at once and makes a call for each.
-fn concurrent_calls(threads: [i64; 4]) -> Scene {
-    let mut scene = Scene::new();
-    for i in 0..2 {
-        let (port, offset) = (i as i32, i * 5);
-        scene.arrival(40_000 + port, 100 + offset, 180 + offset, 300 + i);
-        scene.call(&Call {
-            from: &INGRESS,
-            from_port: 50_000 + port,
-            to: (FRONTEND_0.ip, 8080),
-            server: &FRONTEND_0,
-            start: 102 + offset,
-            end: 178 + offset,
-            client_thread: 77,
-            server_thread: threads[i as usize],
-            bytes: 400,
-        });
-        scene.call(&Call {
-            from: &FRONTEND_0,
-            from_port: 51_000 + port,
-            to: CART_VIP,
-            server: if i == 0 { &CART_0 } else { &CART_1 },
-            start: 120 + offset,
-            end: 150 + offset,
-            client_thread: threads[2 + i as usize],
-            server_thread: 20 + i,
-            bytes: 200,
-        });
-        scene.log(
-            if i == 0 { "aaaa" } else { "bbbb" },
-            180 + offset,
-            80,
-            300 + i,
-            &[(&FRONTEND_0, 76, 200)],
-        );
-    }
-    scene
-}
-
-/// Eight earlier requests that show the process serving each on one thread.
-fn with_history(mut scene: Scene, thread: impl Fn(i64) -> (i64, i64)) -> Scene {
-    for i in 0..8 {
-        let (server_thread, response_thread) = thread(i);
-        scene.call(&Call {
-            from: &INGRESS,
-            from_port: 60_000 + i as i32,
-            to: (FRONTEND_0.ip, 8080),
-            server: &FRONTEND_0,
-            start: -5_000 + i * 10,
-            end: -4_995 + i * 10,
-            client_thread: 77,
-            server_thread,
-            bytes: 400,
-        });
-        scene.seen.exchanges.last_mut().unwrap().response_thread = Some(response_thread);
-    }
-    scene
-}
-
-#[test]
-fn threads_tell_concurrent_calls_apart_in_a_process_that_is_known_to_be_bound_to_them() {
-    let scene = with_history(concurrent_calls([5, 6, 5, 6]), |i| (5 + i % 2, 5 + i % 2));
-    let rows = scene.rows();
-    let found: Vec<_> = rows
-        .paths
-        .iter()
-        .map(|p| (p.verdict.as_str(), p.hops[2].destination_pod.as_deref()))
-        .collect();
-    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
-}
-
-#[test]
-fn process_that_answers_on_other_threads_is_not_told_by_threads() {
-    let scene = with_history(concurrent_calls([5, 6, 5, 6]), |i| (5 + i % 2, 6 - i % 2));
-    let rows = scene.rows();
-    assert!(rows.paths.iter().all(|p| p.verdict == "ambiguous"), "{}", line(&rows));
-    assert!(rows.ambiguous.iter().all(|a| a.reason == "AMBIG_TIME_ONLY"));
-}
-
-/// Both requests of an event loop with the spans of frontend and cart.
-fn traced_event_loop() -> Scene {
-    let mut scene = concurrent_calls([5, 5, 5, 5]);
-    for (i, cart) in [(0, &CART_0), (1, &CART_1)] {
-        let (port, offset) = (i as i32, i * 5);
-        let id = |name: &str| format!("{name}{i}");
-        scene.server_span(
-            &id("f"),
-            None,
-            &FRONTEND_0,
-            (INGRESS.ip, 50_000 + port),
-            103 + offset,
-            177 + offset,
-        );
-        scene.span("client", &id("c"), Some(&id("f")), &FRONTEND_0, 119 + offset, 151 + offset);
-        scene.server_span(
-            &id("s"),
-            Some(&id("c")),
-            cart,
-            (FRONTEND_0.ip, 51_000 + port),
-            121 + offset,
-            149 + offset,
-        );
-    }
-    scene
-}
-
-#[test]
-fn span_parents_tell_concurrent_calls_apart_where_threads_can_not() {
-    let scene = traced_event_loop();
-    let rows = scene.rows();
-    let found: Vec<_> = rows
-        .paths
-        .iter()
-        .map(|p| (p.verdict.as_str(), p.hops.get(2).and_then(|h| h.destination_pod.as_deref())))
-        .collect();
-    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
-    assert!(rows.paths[0].hops[2].reasons.contains(&"OK_EXACT_ID".to_owned()));
-}
-
 #[test]
 fn exchange_that_comes_again_with_a_later_end_counts_once_with_the_later_end() {
     let mut scene = one_request();
@@ -419,84 +279,4 @@ fn request_belongs_to_the_window_of_its_end() {
     let windows = scene.windows(2);
     assert_eq!((windows[0].paths.len(), windows[1].paths.len()), (0, 1));
     assert_eq!(windows[1].paths[0].start_ns, ns(9_990));
-}
-
-#[test]
-fn any_order_of_arrival_gives_the_same_rows() {
-    let scene = with_history(two_requests((120, 250)), |i| (5 + i % 2, 5 + i % 2));
-    let expected = scene.windows(3);
-    for seed in 0..20u64 {
-        let mut shuffled = Scene { seen: scene.seen.clone(), ..Scene::default() };
-        let seen = &mut shuffled.seen;
-        shuffle(&mut seen.exchanges, seed);
-        shuffle(&mut seen.nat_bindings, seed);
-        shuffle(&mut seen.access_logs, seed);
-        shuffle(&mut seen.cluster_objects, seed);
-        shuffle(&mut seen.heartbeats, seed);
-        let doubled = seen.exchanges.clone();
-        seen.exchanges.extend(doubled);
-        assert_eq!(shuffled.windows(3), expected, "seed {seed}");
-    }
-}
-
-#[test]
-fn runs_of_any_length_give_the_same_rows_as_single_windows() {
-    let scene = two_requests((9_950, 10_050));
-    let run = scene.windows(3);
-    let settings = join::Settings::default();
-    for (i, window) in run.iter().enumerate() {
-        let start = crate::scene::T0 + i as i64 * settings.window_ns;
-        let alone = join::correlate(
-            start..start + settings.window_ns,
-            join::Stage::Final,
-            &scene.seen,
-            &settings,
-        );
-        assert_eq!(&alone[0], window);
-    }
-}
-
-/// Fisher-Yates with the splitmix64 generator.
-fn shuffle<T>(items: &mut [T], seed: u64) {
-    let mut state = seed;
-    for i in (1..items.len()).rev() {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        items.swap(i, ((z ^ (z >> 31)) % (i as u64 + 1)) as usize);
-    }
-}
-
-/// Spans of an SDK that names no peer on server spans.
-fn without_peers(mut scene: Scene) -> Scene {
-    for span in
-        scene.seen.spans.iter_mut().filter(|s| s.pod_uid.as_deref() == Some("uid-frontend-0"))
-    {
-        (span.peer_ip, span.peer_port) = (None, None);
-    }
-    scene
-}
-
-#[test]
-fn spans_without_a_peer_belong_to_the_requests_that_alone_hold_them() {
-    let rows = without_peers(traced_event_loop()).rows();
-    let found: Vec<_> = rows
-        .paths
-        .iter()
-        .map(|p| (p.verdict.as_str(), p.hops.get(2).and_then(|h| h.destination_pod.as_deref())))
-        .collect();
-    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
-    assert!(rows.paths[0].hops[2].reasons.contains(&"OK_CONTAINMENT".to_owned()));
-}
-
-#[test]
-fn spans_without_a_peer_that_two_requests_hold_decide_nothing() {
-    let mut scene = without_peers(traced_event_loop());
-    // Both spans now lie inside both requests.
-    for span in scene.seen.spans.iter_mut().filter(|s| s.span_id.starts_with('f')) {
-        (span.start_ns, span.end_ns) = (ns(115), ns(170));
-    }
-    let rows = scene.rows();
-    assert!(rows.paths.iter().all(|p| p.verdict == "ambiguous"), "{}", line(&rows));
 }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::scene::{CART_0, CART_1, CART_VIP, Call, FRONTEND_0, FRONTEND_1, INGRESS, Scene, line};
+use crate::calls::Call;
+use crate::scene::{CART_0, CART_1, CART_VIP, FRONTEND_0, FRONTEND_1, INGRESS, Scene, line};
 
 /// One request from outside and what became of it.
 #[derive(Clone, Debug)]

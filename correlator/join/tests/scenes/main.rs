@@ -1,10 +1,13 @@
 //! Scenes of a small cluster, and what the join makes of them.
 
+mod calls;
 mod clocks;
+mod concurrent;
 mod doubt;
 mod hostile;
 mod lines;
 mod losses;
+mod order;
 mod scene;
 mod slow;
 mod statistics;

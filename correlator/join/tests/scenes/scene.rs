@@ -8,6 +8,8 @@ use arrow::compute::cast;
 use join::{Columns, Observations, Run, SECOND, Settings, Stage, WindowRows};
 use tables::{AccessLog, Attempt, ClusterObject, Exchange, Heartbeat, NatBinding, Span, cluster};
 
+use crate::calls::Call;
+
 /// Start of the first window of every scene.
 pub(crate) const T0: i64 = 1_700_000_000 * SECOND;
 
@@ -27,20 +29,6 @@ const PODS: [&Pod; 5] = [&INGRESS, &FRONTEND_0, &FRONTEND_1, &CART_0, &CART_1];
 pub(crate) const CART_VIP: (&str, i32) = ("10.96.0.10", 80);
 const NODE_1: &str = "10.89.0.11";
 const CLIENT: &str = "ext-00000000000000aa";
-
-/// One call as both ends see it.
-pub(crate) struct Call<'a> {
-    pub(crate) from: &'a Pod,
-    pub(crate) from_port: i32,
-    /// What the client addressed.
-    pub(crate) to: (&'a str, i32),
-    pub(crate) server: &'a Pod,
-    pub(crate) start: i64,
-    pub(crate) end: i64,
-    pub(crate) client_thread: i64,
-    pub(crate) server_thread: i64,
-    pub(crate) bytes: i64,
-}
 
 #[derive(Default)]
 pub(crate) struct Scene {

@@ -4,7 +4,8 @@
 use join::{SECOND, Settings, SlowLimits, Stage, WindowRows};
 use tables::Exchange;
 
-use crate::scene::{CART_0, CART_1, CART_VIP, Call, FRONTEND_0, INGRESS, Pod, Scene, T0, line, ns};
+use crate::calls::{Call, to_pod};
+use crate::scene::{CART_0, CART_1, CART_VIP, FRONTEND_0, INGRESS, Pod, Scene, T0, line, ns};
 
 /// Thread of the ingress, and of every other pod of these scenes.
 const INGRESS_THREAD: i64 = 77;
@@ -12,17 +13,7 @@ const THREAD: i64 = 5;
 
 fn call<'a>(from: &'a Pod, port: i32, server: &'a Pod, start: i64, end: i64) -> Call<'a> {
     let client_thread = if from.name == INGRESS.name { INGRESS_THREAD } else { THREAD };
-    Call {
-        from,
-        from_port: port,
-        to: (server.ip, 8080),
-        server,
-        start,
-        end,
-        client_thread,
-        server_thread: THREAD,
-        bytes: 200,
-    }
+    to_pod(from, server, port, start, end, (client_thread, THREAD))
 }
 
 /// A request of 55 s that ends in the first window. Long before that it caused a call to frontend-0,

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use join::{Columns, Run, SECOND, Settings, Stage, WindowRows};
 use tables::cluster;
 
-use crate::scene::{CART_0, CART_1, Call, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, T0, ns};
+use crate::calls::Call;
+use crate::scene::{CART_0, CART_1, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, T0, ns};
 
 const WINDOWS: i64 = 6;
 

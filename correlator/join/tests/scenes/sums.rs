@@ -2,7 +2,7 @@
 
 use tables::{DataQuality, EdgeMinute};
 
-use crate::doubt::{cart_call, request_from_outside};
+use crate::calls::{cart_call, request_from_outside};
 use crate::scene::{FRONTEND_0, Scene, ns};
 
 fn quality(rows: &[DataQuality]) -> Vec<(&str, &str, i64)> {

@@ -2,7 +2,8 @@
 
 use join::{Columns, Run, SECOND, Settings, Stage, WindowBatches};
 
-use crate::scene::{CART_0, CART_VIP, Call, FRONTEND_0, FRONTEND_1, INGRESS, Scene, T0};
+use crate::calls::Call;
+use crate::scene::{CART_0, CART_VIP, FRONTEND_0, FRONTEND_1, INGRESS, Scene, T0};
 
 /// More than one thread writes at once.
 const REQUESTS: i64 = 5_000;

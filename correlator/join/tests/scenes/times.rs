@@ -3,7 +3,7 @@
 use join::{Settings, Stage, WindowRows};
 use tables::Hop;
 
-use crate::doubt::to_pod;
+use crate::calls::to_pod;
 use crate::scene::{CART_1, FRONTEND_0, Scene, T0, line};
 
 const US: i64 = 1_000;

@@ -5,8 +5,8 @@
 use join::WindowRows;
 use tables::Hop;
 
-use crate::doubt::{cart_call, request_from_outside, to_pod};
-use crate::scene::{Call, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, line};
+use crate::calls::{Call, cart_call, request_from_outside, to_pod};
+use crate::scene::{FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, line};
 
 /// Agents lose two in a hundred rows, and say so.
 fn lossy(scene: &mut Scene) {

@@ -1,0 +1,150 @@
+//! Requests that a process serves at once: threads and spans tell their calls apart, or nothing does.
+
+use crate::calls::{Call, to_pod};
+use crate::scene::{CART_0, CART_1, CART_VIP, FRONTEND_0, INGRESS, Scene, line, ns};
+
+/// Frontend-0 serves two requests at once and makes a call for each.
+fn concurrent_calls(threads: [i64; 4]) -> Scene {
+    let mut scene = Scene::new();
+    for i in 0..2 {
+        let (port, offset) = (i as i32, i * 5);
+        scene.arrival(40_000 + port, 100 + offset, 180 + offset, 300 + i);
+        scene.call(&to_pod(
+            &INGRESS,
+            &FRONTEND_0,
+            50_000 + port,
+            102 + offset,
+            178 + offset,
+            (77, threads[i as usize]),
+        ));
+        scene.call(&Call {
+            from: &FRONTEND_0,
+            from_port: 51_000 + port,
+            to: CART_VIP,
+            server: if i == 0 { &CART_0 } else { &CART_1 },
+            start: 120 + offset,
+            end: 150 + offset,
+            client_thread: threads[2 + i as usize],
+            server_thread: 20 + i,
+            bytes: 200,
+        });
+        scene.log(
+            if i == 0 { "aaaa" } else { "bbbb" },
+            180 + offset,
+            80,
+            300 + i,
+            &[(&FRONTEND_0, 76, 200)],
+        );
+    }
+    scene
+}
+
+/// Eight earlier requests that show the process serving each on one thread.
+pub(crate) fn with_history(mut scene: Scene, thread: impl Fn(i64) -> (i64, i64)) -> Scene {
+    for i in 0..8 {
+        let (server_thread, response_thread) = thread(i);
+        scene.call(&to_pod(
+            &INGRESS,
+            &FRONTEND_0,
+            60_000 + i as i32,
+            -5_000 + i * 10,
+            -4_995 + i * 10,
+            (77, server_thread),
+        ));
+        scene.seen.exchanges.last_mut().unwrap().response_thread = Some(response_thread);
+    }
+    scene
+}
+
+#[test]
+fn threads_tell_concurrent_calls_apart_in_a_process_that_is_known_to_be_bound_to_them() {
+    let scene = with_history(concurrent_calls([5, 6, 5, 6]), |i| (5 + i % 2, 5 + i % 2));
+    let rows = scene.rows();
+    let found: Vec<_> = rows
+        .paths
+        .iter()
+        .map(|p| (p.verdict.as_str(), p.hops[2].destination_pod.as_deref()))
+        .collect();
+    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
+}
+
+#[test]
+fn process_that_answers_on_other_threads_is_not_told_by_threads() {
+    let scene = with_history(concurrent_calls([5, 6, 5, 6]), |i| (5 + i % 2, 6 - i % 2));
+    let rows = scene.rows();
+    assert!(rows.paths.iter().all(|p| p.verdict == "ambiguous"), "{}", line(&rows));
+    assert!(rows.ambiguous.iter().all(|a| a.reason == "AMBIG_TIME_ONLY"));
+}
+
+/// Both requests of an event loop with the spans of frontend and cart.
+fn traced_event_loop() -> Scene {
+    let mut scene = concurrent_calls([5, 5, 5, 5]);
+    for (i, cart) in [(0, &CART_0), (1, &CART_1)] {
+        let (port, offset) = (i as i32, i * 5);
+        let id = |name: &str| format!("{name}{i}");
+        scene.server_span(
+            &id("f"),
+            None,
+            &FRONTEND_0,
+            (INGRESS.ip, 50_000 + port),
+            103 + offset,
+            177 + offset,
+        );
+        scene.span("client", &id("c"), Some(&id("f")), &FRONTEND_0, 119 + offset, 151 + offset);
+        scene.server_span(
+            &id("s"),
+            Some(&id("c")),
+            cart,
+            (FRONTEND_0.ip, 51_000 + port),
+            121 + offset,
+            149 + offset,
+        );
+    }
+    scene
+}
+
+#[test]
+fn span_parents_tell_concurrent_calls_apart_where_threads_can_not() {
+    let scene = traced_event_loop();
+    let rows = scene.rows();
+    let found: Vec<_> = rows
+        .paths
+        .iter()
+        .map(|p| (p.verdict.as_str(), p.hops.get(2).and_then(|h| h.destination_pod.as_deref())))
+        .collect();
+    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
+    assert!(rows.paths[0].hops[2].reasons.contains(&"OK_EXACT_ID".to_owned()));
+}
+
+/// Spans of an SDK that names no peer on server spans.
+fn without_peers(mut scene: Scene) -> Scene {
+    for span in
+        scene.seen.spans.iter_mut().filter(|s| s.pod_uid.as_deref() == Some("uid-frontend-0"))
+    {
+        (span.peer_ip, span.peer_port) = (None, None);
+    }
+    scene
+}
+
+#[test]
+fn spans_without_a_peer_belong_to_the_requests_that_alone_hold_them() {
+    let rows = without_peers(traced_event_loop()).rows();
+    let found: Vec<_> = rows
+        .paths
+        .iter()
+        .map(|p| (p.verdict.as_str(), p.hops.get(2).and_then(|h| h.destination_pod.as_deref())))
+        .collect();
+    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
+    assert!(rows.paths[0].hops[2].reasons.contains(&"OK_CONTAINMENT".to_owned()));
+}
+
+#[test]
+fn spans_without_a_peer_that_two_requests_hold_decide_nothing() {
+    let mut scene = without_peers(traced_event_loop());
+    // Both spans now lie inside both requests.
+    for span in scene.seen.spans.iter_mut().filter(|s| s.span_id.starts_with('f')) {
+        (span.start_ns, span.end_ns) = (ns(115), ns(170));
+    }
+    let rows = scene.rows();
+    assert!(rows.paths.iter().all(|p| p.verdict == "ambiguous"), "{}", line(&rows));
+}
