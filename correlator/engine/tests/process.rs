@@ -7,7 +7,7 @@
 mod scene;
 
 use std::path::{Path as FilePath, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -243,11 +243,11 @@ impl Frozen {
     }
 
     /// Wakes it once it has slept for long enough, and waits for its end.
-    async fn thaw(mut self) -> bool {
+    async fn thaw(mut self) -> ExitStatus {
         tokio::time::sleep(FROZEN.saturating_sub(self.since.elapsed())).await;
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args(["-CONT", &id]).status().unwrap().success());
-        self.process.wait().unwrap().success()
+        self.process.wait().unwrap()
     }
 }
 
@@ -276,9 +276,9 @@ async fn process_frozen_before_its_commit_disturbs_nothing_that_another_did_mean
             raw_rows(&mut scene, phase).await;
             work(&scene.config(), phase).await;
         }
-        let is_well = frozen.thaw().await;
-        if !is_well || derived(&scene).await != undisturbed.after[CORRELATING - 1] {
-            wrong.push(format!("{sleeps_in:?} {table}, ended well: {is_well}"));
+        let ended = frozen.thaw().await;
+        if !ended.success() || derived(&scene).await != undisturbed.after[CORRELATING - 1] {
+            wrong.push(format!("{sleeps_in:?} {table}, {ended}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -306,9 +306,9 @@ async fn process_frozen_before_its_commit_adds_nothing_to_windows_that_became_fi
         let point = At::Abort("Final path committed");
         let status = spawn(&scene.config(), phase_of(Work::Final), point).wait().unwrap();
         assert!(!status.success());
-        let is_well = frozen.thaw().await;
-        if !is_well || derived(&scene).await != undisturbed.after[phase_of(Work::Final)] {
-            wrong.push(format!("{sleeps_in:?} {table}, ended well: {is_well}"));
+        let ended = frozen.thaw().await;
+        if !ended.success() || derived(&scene).await != undisturbed.after[phase_of(Work::Final)] {
+            wrong.push(format!("{sleeps_in:?} {table}, {ended}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -332,9 +332,9 @@ async fn maintenance_frozen_for_longer_than_its_lease_disturbs_nothing_that_anot
         let frozen = Frozen::at(&scene, sleeps_in, layer).await;
         // Another process waits, by its clock, until the lease is over, and does all of it.
         work(&scene.config(), phase).await;
-        let is_well = frozen.thaw().await;
-        if !is_well || derived(&scene).await != undisturbed.after[phase] {
-            wrong.push(format!("{sleeps_in:?} {layer}, ended well: {is_well}"));
+        let ended = frozen.thaw().await;
+        if !ended.success() || derived(&scene).await != undisturbed.after[phase] {
+            wrong.push(format!("{sleeps_in:?} {layer}, {ended}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
