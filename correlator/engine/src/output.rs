@@ -25,11 +25,13 @@ mod entry;
 mod files;
 mod revision;
 mod staged;
+mod step;
 
 pub(crate) use entry::{Entry, Mark};
 pub(crate) use files::{is_final_file, prefix};
 pub(crate) use revision::changed;
 pub(crate) use staged::{Counts, Staged};
+pub(crate) use step::{Step, Writer};
 
 use files::{Difference, difference, revision_of, window_of};
 use revision::{Revisable, newest};
@@ -43,26 +45,6 @@ pub enum OutputError {
     Store(#[from] StoreError),
     #[error("replace files of table {table}: another writer changed them {ROUNDS} times")]
     Contended { table: &'static str },
-}
-
-/// Who commits, which decides the names of its progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Writer {
-    /// Windows in order; progress is the index of the newest one, and for revisions that of the
-    /// boundary at which they were due.
-    Live(Stage),
-    /// Any past windows; progress counts commits.
-    Backfill,
-}
-
-/// What the tables' commits of one piece of work have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
-    pub(crate) writer: Writer,
-    pub(crate) index: i64,
-    pub(crate) entry: Entry,
-    /// The work of another process, or of this one before it died.
-    pub(crate) is_completion: bool,
 }
 
 /// What somebody left undone.
@@ -105,48 +87,6 @@ enum Put {
     Overtaken,
     /// Another writer changed what the tables before this one held.
     Disturbed,
-}
-
-impl Step {
-    pub(crate) fn live(stage: Stage, index: i64, entry: Entry) -> Self {
-        Self { writer: Writer::Live(stage), index, entry, is_completion: false }
-    }
-
-    pub(crate) fn backfill(entry: Entry) -> Self {
-        Self { writer: Writer::Backfill, index: 0, entry, is_completion: false }
-    }
-
-    pub(crate) fn stage(&self) -> Stage {
-        match self.writer {
-            Writer::Live(stage) => stage,
-            Writer::Backfill => Stage::Final,
-        }
-    }
-
-    fn work(&self) -> Work {
-        match self.writer {
-            Writer::Live(Stage::Provisional) => Work::Provisional,
-            Writer::Live(Stage::Revised) => Work::Revised,
-            Writer::Live(Stage::Final) => Work::Final,
-            Writer::Backfill => Work::Backfill,
-        }
-    }
-
-    /// Whether a file holds rows of the step's windows.
-    fn part(&self) -> impl Fn(&FileRef) -> bool + Send + Sync + use<> {
-        let (windows, revisions) = (self.entry.windows.clone(), self.entry.revisions.clone());
-        move |file| {
-            let is_ours = |win| {
-                windows.contains(&win) && (revisions.is_empty() || revisions.contains_key(&win))
-            };
-            window_of(file).is_some_and(is_ours) || compacted::overlaps(file, &windows)
-        }
-    }
-
-    fn prefix(&self, win: i64) -> String {
-        let revision = self.entry.revisions.get(&win).copied().unwrap_or(0);
-        prefix(win, self.stage(), revision)
-    }
 }
 
 impl Output {
