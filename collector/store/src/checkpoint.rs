@@ -1,9 +1,9 @@
 //! What keeps a table quick to open: a checkpoint now and then, and a log that does not grow for
 //! ever. Never on the path of a commit.
 
-use deltalake::DeltaTable;
 use deltalake::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
 use deltalake::logstore::LogStoreRef;
+use deltalake::{DeltaTable, DeltaTableError};
 use object_store::ObjectStoreExt as _;
 use serde_json::Value;
 
@@ -40,16 +40,20 @@ impl Table {
     }
 
     /// Removes entries of the log that were written a day or more before this moment and that a
-    /// checkpoint covers. Every version since can still be read. Returns how many went.
+    /// checkpoint covers. Every version since can still be read. Returns how many went; none where
+    /// another process is at it, which leaves the rest for the next time.
     ///
     /// # Errors
     /// When the log can't be listed or an entry can't be removed.
     pub async fn trim_log(&self, before_ms: i64) -> Result<usize, StoreError> {
         let newest = self.snapshot().await?.version;
         let cutoff_ms = before_ms - TRIM_SLACK_MS;
-        cleanup_expired_logs_for(newest, self.log_store().as_ref(), cutoff_ms, None)
-            .await
-            .map_err(|e| self.maintain_error(e.into()))
+        match cleanup_expired_logs_for(newest, self.log_store().as_ref(), cutoff_ms, None).await {
+            Err(DeltaTableError::ObjectStore { source: object_store::Error::NotFound { .. } }) => {
+                Ok(0)
+            }
+            trimmed => trimmed.map_err(|e| self.maintain_error(e.into())),
+        }
     }
 
     pub(crate) fn maintain_error(&self, cause: Cause) -> StoreError {
@@ -72,7 +76,7 @@ pub(crate) fn after_commit(log_store: &LogStoreRef, table: &'static str, version
     });
 }
 
-async fn write(log_store: LogStoreRef, version: u64) -> Result<(), deltalake::DeltaTableError> {
+async fn write(log_store: LogStoreRef, version: u64) -> Result<(), DeltaTableError> {
     let mut table = DeltaTable::new(log_store);
     table.load_version(version).await?;
     create_checkpoint(&table, None).await

@@ -330,6 +330,35 @@ async fn vacuum_that_cannot_look_back_far_enough_removes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_that_remove_at_once_hinder_none_and_remove_each_thing_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = open::<Hop>(folder.path()).await;
+    for win in 0..60 {
+        table.stage_rows(&window(win * 10), "crashed").await.unwrap();
+        table.append(Vec::new(), Progress::new("other", win)).await.unwrap();
+    }
+    table.checkpoint(60).await.unwrap();
+    let since_ms = now_ms() + 3 * DAY_MS;
+    let all = [(); 4].map(|()| {
+        let folder = folder.path().to_owned();
+        tokio::spawn(async move {
+            let table = open::<Hop>(&folder).await;
+            (table.vacuum(since_ms).await, table.trim_log(since_ms).await)
+        })
+    });
+    let mut removed = 0;
+    for one in all {
+        let (files, entries) = one.await.unwrap();
+        removed += files.unwrap().len();
+        entries.unwrap();
+    }
+    assert_eq!(removed, 60);
+    // Those that met left some of the log to the next time.
+    table.trim_log(since_ms).await.unwrap();
+    assert!(!folder.path().join("hop/_delta_log/00000000000000000000.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_of_two_processes_gets_the_lease_until_its_time_is_over() {
     let folder = tempfile::tempdir().unwrap();
     let open = || Store::open(folder.path().to_str().unwrap());

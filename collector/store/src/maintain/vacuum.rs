@@ -104,10 +104,14 @@ impl Table {
             Err(object_store::Error::NotFound { .. }) => false,
             Err(e) => return Err(e.into()),
         };
-        if is_old {
-            store.delete(&file.location).await?;
+        if !is_old {
+            return Ok(false);
         }
-        Ok(is_old)
+        match store.delete(&file.location).await {
+            Ok(()) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 }
 
