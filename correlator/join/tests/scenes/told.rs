@@ -174,6 +174,23 @@ fn request_that_did_all_that_others_do_is_not_suspected_of_a_half_seen_call() {
 }
 
 #[test]
+fn request_whose_client_spans_are_all_seen_is_not_suspected_of_a_half_seen_call() {
+    let mut scene = Scene::new();
+    bound(&mut scene, 20);
+    request_from_outside(&mut scene, 30, 690, 785, 9);
+    lossy(&mut scene);
+    lose(&mut scene, "client", &FRONTEND_0, 51_007);
+    assert_eq!(verdict(&scene.rows(), 40_030), "partial", "{}", line(&scene.rows()));
+    // The pod writes a span for each of its calls, and this request has none.
+    scene.server_span("s1", None, &FRONTEND_0, (INGRESS.ip, 50_001), 103, 187);
+    scene.span("client", "c1", Some("s1"), &FRONTEND_0, 109, 181);
+    scene.server_span("s30", None, &FRONTEND_0, (INGRESS.ip, 50_030), 693, 782);
+    let rows = scene.rows();
+    assert_eq!(verdict(&rows, 40_007), "partial", "{}", line(&rows));
+    assert_eq!(verdict(&rows, 40_030), "complete", "{}", line(&rows));
+}
+
+#[test]
 fn thread_that_serves_nothing_that_was_seen_calls_for_a_request_that_was_lost() {
     let mut scene = Scene::new();
     bound(&mut scene, 20);
