@@ -6,7 +6,7 @@ use join::WindowRows;
 use tables::Hop;
 
 use crate::calls::{Call, cart_call, request_from_outside, to_pod};
-use crate::scene::{FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, line};
+use crate::scene::{CART_0, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, line};
 
 /// Agents lose two in a hundred rows, and say so.
 fn lossy(scene: &mut Scene) {
@@ -185,6 +185,21 @@ fn request_whose_client_spans_are_all_seen_is_not_suspected_of_a_half_seen_call(
     scene.server_span("s1", None, &FRONTEND_0, (INGRESS.ip, 50_001), 103, 187);
     scene.span("client", "c1", Some("s1"), &FRONTEND_0, 109, 181);
     scene.server_span("s30", None, &FRONTEND_0, (INGRESS.ip, 50_030), 693, 782);
+    let rows = scene.rows();
+    assert_eq!(verdict(&rows, 40_007), "partial", "{}", line(&rows));
+    assert_eq!(verdict(&rows, 40_030), "complete", "{}", line(&rows));
+}
+
+#[test]
+fn half_seen_call_that_ids_give_to_a_request_leaves_no_other_in_doubt() {
+    let mut scene = Scene::new();
+    bound(&mut scene, 20);
+    request_from_outside(&mut scene, 30, 690, 785, 9);
+    scene.server_span("s7", None, &FRONTEND_0, (INGRESS.ip, 50_007), 703, 787);
+    scene.span("client", "c7", Some("s7"), &FRONTEND_0, 709, 781);
+    scene.server_span("k7", Some("c7"), &CART_0, (FRONTEND_0.ip, 51_007), 711, 779);
+    lossy(&mut scene);
+    lose(&mut scene, "client", &FRONTEND_0, 51_007);
     let rows = scene.rows();
     assert_eq!(verdict(&rows, 40_007), "partial", "{}", line(&rows));
     assert_eq!(verdict(&rows, 40_030), "complete", "{}", line(&rows));
