@@ -2,11 +2,15 @@
 //! run was recorded. Needs no root, no eBPF and no lab; it is also what the README tells those to
 //! try who only want to look. `UPDATE_GOLDEN=1` writes the golden lines anew.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
+use store::{Progress, Store};
+use tables::{Heartbeat, Micros};
 
 /// The lateness that the run was recorded with; its heartbeats end soon after its traffic.
 const LATENESS: &str = "20s";
@@ -35,17 +39,21 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn throughline(tables: &tempfile::TempDir, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_throughline"))
-        .args(arguments)
-        .args(["--tables", tables.path().to_str().unwrap()])
-        .output()
-        .unwrap()
+fn command(tables: &tempfile::TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_throughline"));
+    command.args(arguments).args(["--tables", tables.path().to_str().unwrap()]);
+    command
 }
 
+fn throughline(tables: &tempfile::TempDir, arguments: &[&str]) -> Output {
+    command(tables, arguments).output().unwrap()
+}
+
+const BACKFILL: [&str; 7] =
+    ["backfill", "--from", "2020-01-01", "--to", "2100-01-01", "--lateness", LATENESS];
+
 fn backfill(tables: &tempfile::TempDir) -> String {
-    let whole = ["backfill", "--from", "2020-01-01", "--to", "2100-01-01", "--lateness", LATENESS];
-    let output = throughline(tables, &whole);
+    let output = throughline(tables, &BACKFILL);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -131,4 +139,61 @@ fn line_drawn_in_the_readme_is_what_the_product_prints() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), drawn);
+}
+
+const HOUR_NS: i64 = 3_600_000_000_000;
+
+/// Every source goes on for an hour without traffic, so that a backfill takes many commits.
+async fn quiet_hour(tables: &tempfile::TempDir) {
+    let store = Store::open(tables.path().to_str().unwrap()).await.unwrap();
+    let table = store.table(&tables::spec::<Heartbeat>()).await.unwrap();
+    let files = table.snapshot().await.unwrap().files;
+    let mut newest: BTreeMap<(String, String), Heartbeat> = BTreeMap::new();
+    for batch in table.read(&files).await.unwrap() {
+        for beat in tables::from_batch::<Heartbeat>(&batch).unwrap() {
+            let source = (beat.source.clone(), beat.node.clone());
+            let known = newest.entry(source).or_insert_with(|| beat.clone());
+            if known.covered_to_ns < beat.covered_to_ns {
+                *known = beat;
+            }
+        }
+    }
+    for (at, beat) in (1..).zip(newest.into_values()) {
+        let covered_to_ns = beat.covered_to_ns + HOUR_NS;
+        let beat = Heartbeat {
+            covered_from_ns: beat.covered_to_ns,
+            covered_to_ns,
+            event_ns: covered_to_ns,
+            received_at: Micros(beat.received_at.0 + HOUR_NS / 1_000),
+            ingest_seq: beat.ingest_seq + 1_000_000 + at,
+            ..beat
+        };
+        let prefix = format!("{}-{}", beat.collector, beat.ingest_seq);
+        let staged = table.stage_rows(&[beat], &prefix).await.unwrap();
+        table.append(staged, Progress::new("test", at)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backfill_that_is_interrupted_says_so_and_the_same_command_goes_on_there() {
+    let (whole, tables) = (tables(), tables());
+    quiet_hour(&whole).await;
+    quiet_hour(&tables).await;
+    backfill(&whole);
+    let mut process = command(&tables, &BACKFILL);
+    let mut process = process.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let first_commit = tables.path().join("path/_delta_log/00000000000000000001.json");
+    while !first_commit.exists() {
+        assert_eq!(process.try_wait().unwrap(), None, "it ended before it committed anything");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let signal = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    let stopped = process.wait_with_output().unwrap();
+    let told = String::from_utf8(stopped.stderr).unwrap();
+    assert_eq!(stopped.status.code(), Some(1), "{told}");
+    assert!(told.contains("windows left: the same command goes on there"), "{told}");
+    let rest = backfill(&tables);
+    assert!(rest.contains(" done before, "), "{rest}");
+    assert_eq!(paths(&tables), paths(&whole));
 }
