@@ -96,7 +96,7 @@ async fn raw_rows(scene: &mut Scene, phase: usize) {
 enum At<'a> {
     Nothing,
     Abort(&'a str),
-    /// Once; and writes this file before.
+    /// Once: writes this file, and goes on when the other one is there.
     Freeze(&'a str, &'a FilePath),
 }
 
@@ -135,8 +135,9 @@ async fn child() {
             let Some(marker) = &marker else { std::process::abort() };
             if !was_there.swap(true, Ordering::SeqCst) {
                 std::fs::write(marker, "").unwrap();
-                let own = std::process::id().to_string();
-                assert!(Command::new("kill").args(["-STOP", &own]).status().unwrap().success());
+                while !thawed(marker).exists() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
             }
         });
     }
@@ -230,6 +231,7 @@ async fn process_killed_at_any_step_of_a_commit_and_restarted_leaves_equal_table
 /// A process that went to sleep between its look at a table and its commit.
 struct Frozen {
     process: Child,
+    marker: PathBuf,
     since: Instant,
 }
 
@@ -239,14 +241,15 @@ impl Frozen {
         let marker = scene.folder.path().join("marker");
         let process = spawn(&scene.config(), phase_of(work), At::Freeze(&point, &marker));
         wait_for(&marker).await;
-        Self { process, since: Instant::now() }
+        signal("-STOP", &process);
+        Self { process, marker, since: Instant::now() }
     }
 
     /// Wakes it once it has slept for long enough, and waits for its end.
     async fn thaw(mut self) -> ExitStatus {
         tokio::time::sleep(FROZEN.saturating_sub(self.since.elapsed())).await;
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-CONT", &id]).status().unwrap().success());
+        std::fs::write(thawed(&self.marker), "").unwrap();
+        signal("-CONT", &self.process);
         self.process.wait().unwrap()
     }
 }
@@ -355,13 +358,21 @@ async fn two_processes_at_once_leave_the_tables_that_one_leaves() {
 }
 
 async fn wait_for(marker: &FilePath) {
-    for _ in 0..2_000 {
+    for _ in 0..6_000 {
         if marker.exists() {
-            // The process stops itself right after.
-            tokio::time::sleep(Duration::from_millis(200)).await;
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("no process came to {}", marker.display());
+}
+
+/// Where a process looks whether it may go on.
+fn thawed(marker: &FilePath) -> PathBuf {
+    marker.with_extension("thawed")
+}
+
+fn signal(signal: &str, process: &Child) {
+    let id = process.id().to_string();
+    assert!(Command::new("kill").args([signal, &id]).status().unwrap().success(), "{signal}");
 }
