@@ -101,6 +101,43 @@ fn line_that_names_a_call_made_after_its_request_does_not_take_it_from_another()
 }
 
 #[test]
+fn call_with_an_id_that_no_line_has_is_of_no_request_that_has_a_line() {
+    let mut scene = Scene::new();
+    for n in 0..6 {
+        let start = 100 + 90 * i64::from(n);
+        request_from_outside(&mut scene, n, start, start + 80, 5 + i64::from(n));
+        let peer = (INGRESS.ip, 50_000 + n);
+        let span =
+            scene.server_span(&format!("s{n}"), None, &FRONTEND_0, peer, start + 3, start + 77);
+        span.request_id = Some(format!("id{n}"));
+    }
+    // Of a request that was not seen, beside one whose own call was not.
+    scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_020, 193, 267, (77, 30)));
+    scene.server_span("s20", None, &FRONTEND_0, (INGRESS.ip, 50_020), 194, 266).request_id =
+        Some("id20".into());
+    lose(&mut scene, "client", &INGRESS, 50_001);
+    lose(&mut scene, "server", &FRONTEND_0, 50_001);
+    let rows = scene.rows();
+    assert!(hop_from(&rows, 50_004).is_some(), "{}", line(&rows));
+    assert!(hop_from(&rows, 50_020).is_none(), "{}", line(&rows));
+}
+
+#[test]
+fn line_of_a_lost_request_keeps_its_call_from_one_that_lacks_its_own_where_much_is_lost() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 180, 5);
+    request_from_outside(&mut scene, 1, 101, 181, 6);
+    for beat in &mut scene.seen.heartbeats {
+        (beat.lost_kernel, beat.shipped) = (8, 92);
+    }
+    scene.seen.exchanges.retain(|e| e.bytes_request != 301 || e.role != "server");
+    lose(&mut scene, "client", &INGRESS, 50_000);
+    lose(&mut scene, "server", &FRONTEND_0, 50_000);
+    let rows = scene.rows();
+    assert!(hop_from(&rows, 50_001).is_none(), "{}", line(&rows));
+}
+
+#[test]
 fn one_lost_request_of_a_proxy_leaves_the_others_sure() {
     let mut scene = Scene::new();
     for n in 0..6 {

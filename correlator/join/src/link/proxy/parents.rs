@@ -33,7 +33,10 @@ impl Scene<'_> {
                 // Those with lines are struck where none of these lists the call.
                 let has_line = |&s: &usize| log_of[s].is_some() || self.has_open_line(s);
                 let is_told = possible.iter().all(has_line) && self.leaves_traces(call);
-                if !possible.is_empty() && !is_told && self.may_be_of_unseen(call) {
+                // A line that may be this request's carries another id than the call.
+                let is_anothers = is_foreign && possible.iter().any(|&s| self.has_open_line(s));
+                let is_unseens = is_anothers || !is_told && self.may_be_of_unseen(call);
+                if !possible.is_empty() && is_unseens {
                     possible.push(unseen);
                 }
                 possible
