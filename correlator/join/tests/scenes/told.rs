@@ -138,6 +138,25 @@ fn line_of_a_lost_request_keeps_its_call_from_one_that_lacks_its_own_where_much_
 }
 
 #[test]
+fn request_that_made_what_its_line_tells_of_may_have_made_more_where_much_is_lost() {
+    let mut scene = Scene::new();
+    request_from_outside(&mut scene, 0, 100, 180, 5);
+    request_from_outside(&mut scene, 1, 101, 178, 6);
+    scene.server_span("s0", None, &FRONTEND_0, (INGRESS.ip, 50_000), 103, 177).request_id =
+        Some("id0".into());
+    scene.seen.exchanges.retain(|e| e.bytes_request != 301 || e.role != "server");
+    let candidates = |scene: &Scene| -> Vec<usize> {
+        scene.rows().ambiguous.iter().map(|row| row.candidates.len()).collect()
+    };
+    lossy(&mut scene);
+    assert_eq!(candidates(&scene), [0], "{}", line(&scene.rows()));
+    for beat in &mut scene.seen.heartbeats {
+        (beat.lost_kernel, beat.shipped) = (8, 92);
+    }
+    assert_eq!(candidates(&scene), [1], "{}", line(&scene.rows()));
+}
+
+#[test]
 fn one_lost_request_of_a_proxy_leaves_the_others_sure() {
     let mut scene = Scene::new();
     for n in 0..6 {
