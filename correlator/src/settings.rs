@@ -65,6 +65,9 @@ pub struct Flags {
     /// Threads that decide a window; the rows are the same for any number [default: all cores]
     #[arg(long, value_name = "NUMBER")]
     pub threads: Option<String>,
+    /// Memory for raw rows that later runs read again, MiB, 0 for none [default: 1024]
+    #[arg(long, value_name = "MIB")]
+    pub raw_memory: Option<String>,
 }
 
 /// Settings of `run` and `maintain` about what is kept.
@@ -98,8 +101,10 @@ pub struct Upkeep {
 #[error("wrong settings:\n  {}", .0.join("\n  "))]
 pub struct Mistakes(pub Vec<String>);
 
+const MIB: usize = 1 << 20;
+
 /// Settings that a file and the environment may hold.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "tables",
     "job",
     "cluster",
@@ -115,6 +120,7 @@ const KEYS: [&str; 19] = [
     "active_timeout",
     "poll",
     "threads",
+    "raw_memory",
     "raw_days",
     "derived_days",
     "keep",
@@ -151,11 +157,13 @@ fn check(found: &BTreeMap<String, Value>) -> Result<(Config, Upkeep), Mistakes> 
     let mut reader = Reader { found, mistakes: Vec::new() };
     let settings = reader.settings();
     let tables = reader.text("tables").unwrap_or_else(|| reader.missing("tables"));
+    let default = Config::new(tables);
     let config = Config {
         job: reader.text("job").unwrap_or_else(|| "live".to_owned()),
         settings,
         poll: Duration::from_nanos(reader.positive("poll", join::SECOND).unsigned_abs()),
-        ..Config::new(tables)
+        raw_bytes_max: reader.number("raw_memory", default.raw_bytes_max / MIB).saturating_mul(MIB),
+        ..default
     };
     let upkeep = reader.upkeep();
     for key in found.keys().filter(|key| !KEYS.contains(&key.as_str())) {
@@ -181,6 +189,7 @@ fn given<'a>(flags: &'a Flags, upkeep: &'a UpkeepFlags) -> BTreeMap<&'static str
         &flags.active_timeout,
         &flags.poll,
         &flags.threads,
+        &flags.raw_memory,
         &upkeep.raw_days,
         &upkeep.derived_days,
         &upkeep.keep,

@@ -143,7 +143,7 @@ impl Past {
     async fn open(config: &Config, range: Range<i64>) -> Result<Self, EngineError> {
         let store = Store::open(&config.tables).await?;
         let settings = &config.settings;
-        let mut input = Input::new(&store);
+        let mut input = Input::new(&store, config.raw_bytes_max);
         let mut watermark = Watermark::default();
         for heartbeat in input.refresh().await? {
             watermark.observe(&heartbeat);

@@ -11,6 +11,8 @@ pub struct Config {
     pub settings: join::Settings,
     /// How often the raw tables are looked at.
     pub poll: Duration,
+    /// Bytes of decoded raw rows, the newest, that are kept for the runs that read them again.
+    pub raw_bytes_max: usize,
     /// Adjacent windows that a backfill computes at once: the guard band is paid once for them, and
     /// their rows are in memory together.
     pub windows_per_run: u32,
@@ -18,6 +20,9 @@ pub struct Config {
 
 /// Five minutes of windows of the default length.
 const WINDOWS_PER_RUN: u32 = 30;
+
+/// The guard bands of provisional windows and first revisions of a large cluster.
+const RAW_BYTES_MAX: usize = 1 << 30;
 
 impl Config {
     /// The default settings over these tables, on all cores.
@@ -28,6 +33,7 @@ impl Config {
             job: "live".to_owned(),
             settings: join::Settings { threads, ..join::Settings::default() },
             poll: Duration::from_secs(1),
+            raw_bytes_max: RAW_BYTES_MAX,
             windows_per_run: WINDOWS_PER_RUN,
         }
     }

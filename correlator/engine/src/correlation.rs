@@ -4,28 +4,28 @@
 //! written, so that two cores have work and a run of any length holds a few windows in memory. A
 //! window with requests longer than the guard may ask for earlier rows; it waits for them.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use join::window::{ReadRange, read_range};
-use join::{Earlier, Run, Settings, Stage, WindowBatches, WindowRows};
-use store::StoreError;
+use join::{Earlier, Run, SECOND, Settings, Stage, WindowBatches, WindowRows};
 
 use crate::input::{Input, InputError, Limit, Taken};
-use crate::output::{Counts, Output, Staged, Step};
+use crate::output::{Counts, Output, Staged, Step, WindowColumns};
 use crate::pins::Pins;
-
-/// The rows of a run of windows and what they rest on.
-pub(crate) struct Computed {
-    pub(crate) rows: Vec<WindowRows>,
-    pub(crate) pins: Pins,
-    /// Raw rows read.
-    pub(crate) read: usize,
-}
 
 /// The uploaded files of a run of windows and what they rest on.
 pub(crate) struct Uploaded {
     pub(crate) staged: Staged,
     pub(crate) counts: Counts,
+    pub(crate) pins: Pins,
+    /// Raw rows read.
+    pub(crate) read: usize,
+}
+
+/// What windows say that they did not say before, and what it rests on.
+pub(crate) struct Revised {
+    pub(crate) windows: Vec<WindowColumns>,
     pub(crate) pins: Pins,
     /// Raw rows read.
     pub(crate) read: usize,
@@ -38,11 +38,28 @@ pub(crate) async fn compute(
     stage: Stage,
     limit: Limit<'_>,
     settings: &Settings,
-) -> Result<Computed, InputError> {
+) -> Result<Vec<WindowRows>, InputError> {
     let feed = Feed::new(input, limit, settings);
-    let (Feed { pins, read, .. }, Kept(rows)) =
-        each(feed, windows, stage, Kept(Vec::new())).await?;
-    Ok(Computed { rows, pins, read })
+    let starts = starts(windows, settings);
+    let (_, Kept(rows)) = each(feed, &starts, stage, Kept(Vec::new())).await?;
+    Ok(rows)
+}
+
+/// Computes windows again and compares them with their newest rows. Windows are given by their start
+/// in seconds, each with the revision that it gets where it changed.
+pub(crate) async fn revise(
+    input: &mut Input,
+    output: &Output,
+    revisions: &BTreeMap<i64, i32>,
+    limit: Limit<'_>,
+    settings: &Settings,
+) -> Result<Revised, InputError> {
+    let feed = Feed::new(input, limit, settings);
+    let starts: Vec<i64> = revisions.keys().map(|win| win * SECOND).collect();
+    let revise = Revise { output, revisions, changed: Vec::new() };
+    let (Feed { pins, read, .. }, Revise { changed, .. }) =
+        each(feed, &starts, Stage::Revised, revise).await?;
+    Ok(Revised { windows: changed, pins, read })
 }
 
 /// Computes the windows of a range and uploads their rows, for the commits of `step`.
@@ -57,7 +74,7 @@ pub(crate) async fn upload(
     let feed = Feed::new(input, limit, settings);
     let upload = Upload { output, step, staged: Staged::default(), counts: Counts::default() };
     let (Feed { pins, read, .. }, Upload { staged, counts, .. }) =
-        each(feed, windows, step.stage(), upload).await?;
+        each(feed, &starts(windows, settings), step.stage(), upload).await?;
     Ok(Uploaded { staged, counts, pins, read })
 }
 
@@ -68,7 +85,7 @@ trait Sink: Send {
     fn of(run: &mut Run, start_ns: i64) -> Self::Window;
 
     fn take(&mut self, window: Self::Window)
-    -> impl Future<Output = Result<(), StoreError>> + Send;
+    -> impl Future<Output = Result<(), InputError>> + Send;
 }
 
 /// They are kept.
@@ -81,7 +98,7 @@ impl Sink for Kept {
         run.window(start_ns)
     }
 
-    async fn take(&mut self, window: WindowRows) -> Result<(), StoreError> {
+    async fn take(&mut self, window: WindowRows) -> Result<(), InputError> {
         self.0.push(window);
         Ok(())
     }
@@ -102,7 +119,7 @@ impl Sink for Upload<'_> {
         run.batches(start_ns)
     }
 
-    async fn take(&mut self, window: Option<WindowBatches>) -> Result<(), StoreError> {
+    async fn take(&mut self, window: Option<WindowBatches>) -> Result<(), InputError> {
         if let Some(window) = window {
             self.counts.add(&window);
             self.staged.append(self.output.stage_window(&window, self.step).await?);
@@ -111,15 +128,42 @@ impl Sink for Upload<'_> {
     }
 }
 
-/// Hands each window's rows to `sink`, in order.
+/// They are compared with those before, and what changed is kept.
+struct Revise<'a> {
+    output: &'a Output,
+    revisions: &'a BTreeMap<i64, i32>,
+    changed: Vec<WindowColumns>,
+}
+
+impl Sink for Revise<'_> {
+    type Window = Option<WindowBatches>;
+
+    fn of(run: &mut Run, start_ns: i64) -> Option<WindowBatches> {
+        run.batches(start_ns)
+    }
+
+    async fn take(&mut self, window: Option<WindowBatches>) -> Result<(), InputError> {
+        let Some(window) = window else { return Ok(()) };
+        let revision = self.revisions.get(&window.win).copied().unwrap_or_default();
+        let before = self.output.before(window.win, revision).await?;
+        let compare = move || before.changed_to(&window, revision);
+        let changed = joined(tokio::task::spawn_blocking(compare).await)?;
+        self.changed.extend(Some(changed).filter(|changed| !changed.is_empty()));
+        Ok(())
+    }
+}
+
+fn starts(windows: Range<i64>, settings: &Settings) -> Vec<i64> {
+    join::window::windows(windows, settings).map(|window| window.start).collect()
+}
+
+/// Hands the rows of each of these windows to `sink`, in order.
 async fn each<'a, S: Sink>(
     mut feed: Feed<'a>,
-    windows: Range<i64>,
+    starts: &[i64],
     stage: Stage,
     mut sink: S,
 ) -> Result<(Feed<'a>, S), InputError> {
-    let starts: Vec<i64> =
-        join::window::windows(windows, feed.settings).map(|window| window.start).collect();
     let mut run = Run::new(stage, feed.settings);
     let Some(&first) = starts.first() else { return Ok((feed, sink)) };
     let mut next = feed.read(first).await?;
@@ -141,7 +185,7 @@ async fn each<'a, S: Sink>(
         };
         let write = async {
             match done.take() {
-                Some(window) => sink.take(window).await.map_err(InputError::from),
+                Some(window) => sink.take(window).await,
                 None => Ok(()),
             }
         };

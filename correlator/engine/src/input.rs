@@ -10,17 +10,22 @@ use join::window::ReadRange;
 use store::{Store, StoreError};
 use tables::DecodeError;
 
+use crate::output::RevisionError;
 use crate::pins::Pins;
 
+mod arrived;
 mod columns;
 mod earlier;
 mod followed;
 mod long;
+mod recent;
 
 use long::LongRequests;
 
+pub(crate) use arrived::Arrival;
 pub(crate) use columns::Taken;
-pub(crate) use followed::{Arrival, Followed, collector_of};
+pub(crate) use followed::{Followed, collector_of};
+pub(crate) use recent::Recent;
 
 /// Full snapshots of the cluster are hourly; this far back there is one unless they are late.
 const SNAPSHOT_NS: i64 = 2 * 3_600 * SECOND;
@@ -36,7 +41,9 @@ pub enum InputError {
     Decode(#[from] DecodeError),
     #[error(transparent)]
     Columns(#[from] join::ColumnError),
-    #[error("leave out rows that came later")]
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
+    #[error("leave out rows that are not wanted")]
     Limit(#[from] arrow::error::ArrowError),
 }
 
@@ -64,17 +71,19 @@ pub(crate) struct Input {
 pub(crate) type Limit<'a> = Option<&'a Pins>;
 
 impl Input {
-    pub(crate) fn new(store: &Store) -> Self {
+    /// Reads the tables of a store, and keeps raw rows of up to so many bytes for later runs.
+    pub(crate) fn new(store: &Store, raw_bytes_max: usize) -> Self {
+        let recent = Recent::new(raw_bytes_max);
         Self {
-            exchanges: Followed::new(store),
-            connections: Followed::new(store),
-            nat_bindings: Followed::new(store),
-            failures: Followed::new(store),
-            spans: Followed::new(store),
-            access_logs: Followed::new(store),
-            heartbeats: Followed::new(store),
-            quarantine: Followed::new(store),
-            cluster_objects: Followed::new(store),
+            exchanges: Followed::new(store, &recent),
+            connections: Followed::new(store, &recent),
+            nat_bindings: Followed::new(store, &recent),
+            failures: Followed::new(store, &recent),
+            spans: Followed::new(store, &recent),
+            access_logs: Followed::new(store, &recent),
+            heartbeats: Followed::new(store, &recent),
+            quarantine: Followed::new(store, &recent),
+            cluster_objects: Followed::new(store, &recent),
             long: LongRequests::default(),
             looks: 0,
         }
@@ -123,7 +132,7 @@ impl Input {
     /// Rows about events before a moment that came in the looks after the first of the range up to
     /// its end, without those that are `known`.
     pub(crate) async fn arrived(
-        &mut self,
+        &self,
         looks: Range<Look>,
         before_ns: i64,
         known: &Pins,
@@ -139,7 +148,7 @@ impl Input {
 
     /// Whether rows of the range that paths are made of came after a look.
     pub(crate) async fn touched_since(
-        &mut self,
+        &self,
         look: Look,
         range: &ReadRange,
     ) -> Result<bool, InputError> {

@@ -23,4 +23,4 @@ mod pins;
 pub use config::Config;
 pub use error::EngineError;
 pub use input::InputError;
-pub use output::OutputError;
+pub use output::{OutputError, RevisionError};

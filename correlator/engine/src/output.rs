@@ -13,9 +13,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use join::{Settings, Stage, WindowRows};
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use join::{Settings, Stage};
 use store::{Commit, FileRef, Progress, StagedFile, Store, StoreError, Table};
-use tables::{Ambiguous, Calibration, ClockOffset, DataQuality, EdgeMinute, Hop, Path, Row as _};
+use tables::{Ambiguous, Calibration, ClockOffset, DataQuality, EdgeMinute, Hop, Path, Row};
 
 use crate::InputError;
 use crate::compacted::{self, Held};
@@ -29,12 +31,12 @@ mod step;
 
 pub(crate) use entry::{Entry, Mark};
 pub(crate) use files::{is_final_file, prefix};
-pub(crate) use revision::changed;
+pub use revision::RevisionError;
+pub(crate) use revision::WindowColumns;
 pub(crate) use staged::{Counts, Staged};
 pub(crate) use step::{Step, Writer};
 
 use files::{Difference, difference, revision_of, window_of};
-use revision::{Revisable, newest};
 
 /// Rounds of looking and swapping before we give up on somebody who rewrites the same files.
 const ROUNDS: usize = 20;
@@ -144,16 +146,19 @@ impl Output {
     }
 
     /// The newest rows of a window, in seconds, among those before a revision.
-    pub(crate) async fn before(&self, win: i64, revision: i32) -> Result<WindowRows, InputError> {
+    pub(crate) async fn before(
+        &self,
+        win: i64,
+        revision: i32,
+    ) -> Result<WindowColumns, InputError> {
         let wanted = move |file: &FileRef| {
             window_of(file) == Some(win) && !is_final_file(file) && revision_of(file) < revision
         };
-        Ok(WindowRows {
+        Ok(WindowColumns {
             win,
-            hops: read_newest(&self.hop, wanted).await?,
-            ambiguous: read_newest(&self.ambiguous, wanted).await?,
-            paths: read_newest(&self.path, wanted).await?,
-            ..WindowRows::default()
+            hops: read_newest::<Hop>(&self.hop, wanted).await?,
+            ambiguous: read_newest::<Ambiguous>(&self.ambiguous, wanted).await?,
+            paths: read_newest::<Path>(&self.path, wanted).await?,
         })
     }
 
@@ -180,11 +185,12 @@ impl Output {
         Ok(written)
     }
 
-    /// Makes the tables hold these rows for the step's windows, as far as the step may change them.
+    /// Makes the tables hold these rows of a revision for the step's windows, as far as the step may
+    /// change them.
     pub(crate) async fn write(
         &self,
         step: &Step,
-        rows: &[WindowRows],
+        rows: &[WindowColumns],
     ) -> Result<Written, OutputError> {
         failpoint::reach(step.work(), failpoint::Step::Computed);
         if self.is_done(step).await? {
@@ -378,8 +384,10 @@ impl Output {
         let of_run = move |file: &FileRef| {
             window_of(file).is_some_and(|win| run.contains(&win)) || compacted::overlaps(file, &run)
         };
-        let rows: Vec<Path> = read_newest(&self.path, of_run).await?;
-        let rows = rows.into_iter().filter(|path| seconds.contains(&path.win));
+        let rows = read_newest::<Path>(&self.path, of_run).await?;
+        let rows = tables::from_batch::<Path>(&rows)?
+            .into_iter()
+            .filter(|path| seconds.contains(&path.win));
         Ok(rows.map(|path| (path.path_id.clone(), path)).collect())
     }
 
@@ -417,14 +425,16 @@ async fn held(table: &Table, staged: &[StagedFile], step: &Step) -> Result<Held,
     compacted::held(table, &step.entry.windows, staged, step.stage()).await
 }
 
-async fn read_newest<R: Revisable>(
+async fn read_newest<R: Row>(
     table: &Table,
     wanted: impl Fn(&FileRef) -> bool,
-) -> Result<Vec<R>, InputError> {
+) -> Result<RecordBatch, InputError> {
     let files = table.select(wanted).await?.files;
-    let mut rows = Vec::new();
-    for batch in table.read(&files).await? {
-        rows.extend(tables::from_batch::<R>(&batch)?);
-    }
-    Ok(newest(rows))
+    let rows = table.read(&files).await?;
+    let newest = move || -> Result<_, RevisionError> {
+        Ok(revision::newest(&concat_batches(&tables::spec::<R>().schema, &rows)?)?)
+    };
+    let newest = tokio::task::spawn_blocking(newest).await;
+    // A bug in pure code: the panic goes on where it can be seen.
+    Ok(newest.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))?)
 }

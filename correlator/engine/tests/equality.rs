@@ -52,7 +52,8 @@ async fn followed() -> Scene {
 async fn filled(raw: &Scene, windows_per_run: u32, threads: usize) -> (Scene, Vec<String>) {
     let scene = raw.copy().await;
     scene.remove_derived();
-    let mut config = Config { windows_per_run, ..scene.config() };
+    // Live keeps raw rows from run to run; this reads them anew.
+    let mut config = Config { windows_per_run, raw_bytes_max: 0, ..scene.config() };
     config.settings.threads = threads;
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     let range = T0 * SECOND..(T0 + WINDOWS * 10) * SECOND;

@@ -34,7 +34,7 @@ pub async fn differences(
         let current = output.current_paths(&windows).await?;
         let computed =
             compute(&mut past.input, windows, Stage::Final, None, &config.settings).await?;
-        let new = computed.rows.into_iter().flat_map(|window| window.paths);
+        let new = computed.into_iter().flat_map(|window| window.paths);
         let new = new.map(|path| (path.path_id.clone(), path)).collect();
         for (change, path_id) in difference(&current, &new) {
             tell(change, path_id);

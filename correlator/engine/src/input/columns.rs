@@ -8,12 +8,14 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::error::ArrowError;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use join::window::{ReadRange, long_ns};
 use join::{Columns, Settings};
 use store::{FileRef, Table, Wanted};
 
 use super::followed::{Followed, Observed};
+use super::recent::{Decoded, Recent};
 use super::{Input, InputError, Limit};
 use crate::pins::Pins;
 
@@ -118,9 +120,11 @@ impl<R: Observed> Followed<R> {
         let each = table.into_iter().flat_map(move |table| {
             files.clone().into_iter().map(move |file| (table.clone(), file))
         });
-        let wanted = wanted.clone();
+        let (wanted, recent) = (wanted.clone(), self.recent().clone());
         let reads: Vec<_> = each
-            .map(|(table, file)| read::<R>(table, file, wanted.clone(), limit.clone()))
+            .map(|(table, file)| {
+                read::<R>(table, file, wanted.clone(), recent.clone(), limit.clone())
+            })
             .collect();
         futures::stream::iter(reads).buffered(FILES_IN_FLIGHT)
     }
@@ -140,15 +144,68 @@ async fn read<R: Observed>(
     table: Table,
     file: FileRef,
     wanted: Wanted,
+    recent: Recent,
     limit: Option<Arc<Pins>>,
 ) -> Result<(Columns, Pins, usize), InputError> {
-    let batches = table.read_columns(&file, &wanted).await?;
-    let taken = tokio::task::spawn_blocking(move || decoded(R::TABLE, &batches, limit.as_deref()));
+    let known = whole::<R>(&table, &file, &wanted, &recent).await?;
+    let read = match known {
+        Some(_) => Vec::new(),
+        None => table.read_columns(&file, &wanted).await?,
+    };
+    let taken = tokio::task::spawn_blocking(move || {
+        let rows = match known {
+            Some(rows) => within(&rows, &wanted.within)?,
+            None => read,
+        };
+        decoded(R::TABLE, &rows, limit.as_deref())
+    });
     match taken.await {
         Ok(taken) => taken,
         // A bug in the pure core: the panic goes on where it can be seen.
         Err(e) => std::panic::resume_unwind(e.into_panic()),
     }
+}
+
+/// All rows of a file, where they are known, or where other runs will want them too. None where few
+/// of them are wanted.
+async fn whole<R: Observed>(
+    table: &Table,
+    file: &FileRef,
+    wanted: &Wanted,
+    recent: &Recent,
+) -> Result<Option<Decoded>, InputError> {
+    if !wanted.any_of.is_empty() || wanted.apart.is_some() {
+        return Ok(None);
+    }
+    let known = recent.get(R::TABLE, file);
+    if known.is_some() || wanted.within.len() > 1 {
+        return Ok(known);
+    }
+    let all = Wanted { within: Vec::new(), ..wanted.clone() };
+    let rows = Arc::new(table.read_columns(file, &all).await?);
+    recent.keep(R::TABLE, file, &rows);
+    Ok(Some(rows))
+}
+
+/// The rows in which each of these columns lies in its range.
+pub(super) fn within(
+    rows: &[RecordBatch],
+    ranges: &[(&'static str, Range<i64>)],
+) -> Result<Vec<RecordBatch>, ArrowError> {
+    let wanted = |rows: &RecordBatch| {
+        let mut is_within = vec![true; rows.num_rows()];
+        for (name, range) in ranges {
+            let missing = || ArrowError::SchemaError(format!("no column {name}"));
+            let column = rows.column_by_name(name).ok_or_else(missing)?;
+            let values = column.as_primitive::<Int64Type>().values();
+            is_within.iter_mut().zip(values).for_each(|(is, value)| *is &= range.contains(value));
+        }
+        if is_within.iter().all(|is| *is) {
+            return Ok(rows.clone());
+        }
+        filter_record_batch(rows, &BooleanArray::from(is_within))
+    };
+    rows.iter().map(wanted).collect()
 }
 
 /// The rows of batches that may be read, what they rest on, and how many they are.

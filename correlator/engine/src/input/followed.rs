@@ -1,18 +1,15 @@
-//! One raw table: its files as they come, and the rows of those that were read lately.
+//! One raw table: its files as they come.
 
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
 use store::{FileRef, Store, Table, VersionFiles};
 use tables::Row;
 
+use super::recent::Recent;
 use super::{InputError, Limit, Look};
 use crate::pins::Pins;
-
-/// Decoded rows kept per table: a few minutes of a large cluster, some hundred megabytes at most.
-const ROWS_KEPT: usize = 500_000;
 
 /// Newest heartbeat files read at the start, per collector: an hour at one commit each 2 s.
 /// Whoever sent none for so long is idle, and has no say in the watermark.
@@ -23,17 +20,6 @@ pub(crate) trait Observed: Row {
     fn event_ns(&self) -> i64;
     fn collector(&self) -> &str;
     fn ingest_seq(&self) -> i64;
-    fn node(&self) -> &str;
-}
-
-/// A raw row that came: which one, and when it happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Arrival {
-    pub(crate) table: &'static str,
-    pub(crate) node: String,
-    pub(crate) collector: String,
-    pub(crate) ingest_seq: i64,
-    pub(crate) event_ns: i64,
 }
 
 macro_rules! observed {
@@ -47,9 +33,6 @@ macro_rules! observed {
             }
             fn ingest_seq(&self) -> i64 {
                 self.ingest_seq
-            }
-            fn node(&self) -> &str {
-                &self.node
             }
         }
     )*};
@@ -74,20 +57,21 @@ pub(crate) struct Followed<R> {
     files: BTreeMap<String, FileRef>,
     /// The look at which a file with new rows was first there.
     came: BTreeMap<String, Look>,
-    decoded: BTreeMap<String, Arc<Vec<R>>>,
-    row: PhantomData<R>,
+    recent: Recent,
+    /// Rows of the files of small tables, which are read as structs.
+    structs: BTreeMap<String, Arc<Vec<R>>>,
 }
 
 impl<R: Observed> Followed<R> {
-    pub(crate) fn new(store: &Store) -> Self {
+    pub(crate) fn new(store: &Store, recent: &Recent) -> Self {
         Self {
             store: store.clone(),
             table: None,
             version: 0,
             files: BTreeMap::new(),
             came: BTreeMap::new(),
-            decoded: BTreeMap::new(),
-            row: PhantomData,
+            recent: recent.clone(),
+            structs: BTreeMap::new(),
         }
     }
 
@@ -96,7 +80,7 @@ impl<R: Observed> Followed<R> {
         let new = self.new_files().await?;
         self.came.extend(new.iter().map(|file| (file.path.clone(), look)));
         self.came.retain(|path, _| self.files.contains_key(path));
-        self.decoded.retain(|path, _| self.files.contains_key(path));
+        self.structs.retain(|path, _| self.files.contains_key(path));
         Ok(new)
     }
 
@@ -118,7 +102,9 @@ impl<R: Observed> Followed<R> {
             known = std::mem::take(&mut self.files);
         }
         for path in &version.removed {
-            self.files.remove(path);
+            if let Some(file) = self.files.remove(path) {
+                self.recent.forget(R::TABLE, &file);
+            }
         }
         // Maintenance moves rows to other files: they are to be read there, and are not new.
         for file in version.rewritten {
@@ -149,18 +135,6 @@ impl<R: Observed> Followed<R> {
         self.files.values().filter_map(|file| Some(file.stats.get("event_ns")?.min)).min()
     }
 
-    /// Whether rows of the range came after a look.
-    pub(crate) async fn touched_since(
-        &mut self,
-        look: Look,
-        range: &Range<i64>,
-    ) -> Result<bool, InputError> {
-        let came_later = |file: &FileRef| self.came.get(&file.path).is_some_and(|at| *at > look);
-        let wanted = self.overlapping(range, came_later);
-        let decoded = self.decode(&wanted).await?;
-        Ok(decoded.iter().any(|rows| rows.iter().any(|row| range.contains(&row.event_ns()))))
-    }
-
     /// Rows with event time in the range.
     pub(crate) async fn rows(
         &mut self,
@@ -170,7 +144,7 @@ impl<R: Observed> Followed<R> {
     ) -> Result<Vec<R>, InputError> {
         let wanted = self.overlapping(range, |_| true);
         let mut rows = Vec::new();
-        for file in self.decode(&wanted).await? {
+        for file in self.structs(&wanted).await? {
             for row in file.iter().filter(|row| range.contains(&row.event_ns())) {
                 if limit.is_none_or(|pins| pins.admit(R::TABLE, row.collector(), row.ingest_seq()))
                 {
@@ -179,7 +153,6 @@ impl<R: Observed> Followed<R> {
                 }
             }
         }
-        self.trim();
         Ok(rows)
     }
 
@@ -190,37 +163,9 @@ impl<R: Observed> Followed<R> {
         }
     }
 
-    /// Rows about events before a moment that came in these looks and are not known.
-    pub(crate) async fn arrived(
-        &mut self,
-        looks: &Range<Look>,
-        before_ns: i64,
-        known: &Pins,
-    ) -> Result<Vec<Arrival>, InputError> {
-        let came = |file: &FileRef| {
-            self.came.get(&file.path).is_some_and(|at| (looks.start + 1..=looks.end).contains(at))
-        };
-        let is_known = |file: &FileRef| {
-            reach(file).is_some_and(|(collector, seq)| known.admit(R::TABLE, collector, seq))
-        };
-        let before = i64::MIN..before_ns;
-        let wanted = self.overlapping(&before, |file| came(file) && !is_known(file));
-        let mut rows = Vec::new();
-        for file in self.decode(&wanted).await? {
-            let late = file.iter().filter(|row| {
-                before.contains(&row.event_ns())
-                    && !known.admit(R::TABLE, row.collector(), row.ingest_seq())
-            });
-            rows.extend(late.map(|row| Arrival {
-                table: R::TABLE,
-                node: row.node().to_owned(),
-                collector: row.collector().to_owned(),
-                ingest_seq: row.ingest_seq(),
-                event_ns: row.event_ns(),
-            }));
-        }
-        self.trim();
-        Ok(rows)
+    /// The look at which a file with new rows was first there.
+    pub(super) fn came(&self, file: &FileRef) -> Option<Look> {
+        self.came.get(&file.path).copied()
     }
 
     pub(super) fn has(&self, path: &str) -> bool {
@@ -229,6 +174,11 @@ impl<R: Observed> Followed<R> {
 
     pub(super) fn table(&self) -> Option<Table> {
         self.table.clone()
+    }
+
+    /// Files of all tables that were decoded lately.
+    pub(super) fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     pub(super) fn overlapping(
@@ -242,49 +192,48 @@ impl<R: Observed> Followed<R> {
 
     /// Drops files that end before this moment, and their rows.
     pub(crate) fn forget_before(&mut self, ns: i64) {
-        self.files.retain(|_, file| file.may_overlap("event_ns", ns, i64::MAX));
-        self.decoded.retain(|path, _| self.files.contains_key(path));
+        let (is_wanted, recent) =
+            (|file: &FileRef| file.may_overlap("event_ns", ns, i64::MAX), &self.recent);
+        self.files.retain(|_, file| {
+            let is_wanted = is_wanted(file);
+            if !is_wanted {
+                recent.forget(R::TABLE, file);
+            }
+            is_wanted
+        });
+        self.structs.retain(|path, _| self.files.contains_key(path));
     }
 
-    async fn decode(&mut self, files: &[FileRef]) -> Result<Vec<Arc<Vec<R>>>, InputError> {
+    async fn structs(&mut self, files: &[FileRef]) -> Result<Vec<Arc<Vec<R>>>, InputError> {
         let Some(table) = self.table.clone() else {
             return Ok(Vec::new());
         };
-        let mut decoded = Vec::with_capacity(files.len());
+        let mut structs = Vec::with_capacity(files.len());
         for file in files {
-            if let Some(rows) = self.decoded.get(&file.path) {
-                decoded.push(rows.clone());
+            if let Some(rows) = self.structs.get(&file.path) {
+                structs.push(rows.clone());
                 continue;
             }
-            let mut rows = Vec::with_capacity(file.rows as usize);
-            for batch in table.read(std::slice::from_ref(file)).await? {
-                rows.extend(tables::from_batch::<R>(&batch)?);
-            }
-            let rows = Arc::new(rows);
-            self.decoded.insert(file.path.clone(), rows.clone());
-            decoded.push(rows);
+            let rows = Arc::new(rows_of(&table, file).await?);
+            self.structs.insert(file.path.clone(), rows.clone());
+            structs.push(rows);
         }
-        Ok(decoded)
+        Ok(structs)
     }
+}
 
-    /// Keeps the newest rows, which the next windows read again.
-    fn trim(&mut self) {
-        let mut kept: usize = self.decoded.values().map(|rows| rows.len()).sum();
-        let newest_ns = |rows: &Arc<Vec<R>>| rows.iter().map(R::event_ns).max();
-        while kept > ROWS_KEPT {
-            let oldest = self.decoded.iter().min_by_key(|(_, rows)| newest_ns(rows));
-            let Some(path) = oldest.map(|(path, _)| path.clone()) else {
-                return;
-            };
-            kept -= self.decoded.remove(&path).map_or(0, |rows| rows.len());
-        }
+async fn rows_of<R: Observed>(table: &Table, file: &FileRef) -> Result<Vec<R>, InputError> {
+    let mut rows = Vec::with_capacity(usize::try_from(file.rows).unwrap_or_default());
+    for batch in table.read(std::slice::from_ref(file)).await? {
+        rows.extend(tables::from_batch::<R>(&batch)?);
     }
+    Ok(rows)
 }
 
 impl Followed<tables::Heartbeat> {
     /// Heartbeats of the newest of these files.
     pub(crate) async fn newest_of(
-        &mut self,
+        &self,
         mut files: Vec<FileRef>,
     ) -> Result<Vec<tables::Heartbeat>, InputError> {
         let seq = |file: &FileRef| file.stats.get("ingest_seq").map_or(i64::MAX, |s| s.max);
@@ -296,8 +245,12 @@ impl Followed<tables::Heartbeat> {
             *count <= HEARTBEAT_FILES
         });
         files.reverse();
-        let decoded = self.decode(&files).await?;
-        Ok(decoded.iter().flat_map(|rows| rows.iter().cloned()).collect())
+        let Some(table) = &self.table else { return Ok(Vec::new()) };
+        let mut rows = Vec::new();
+        for file in &files {
+            rows.append(&mut rows_of(table, file).await?);
+        }
+        Ok(rows)
     }
 }
 
@@ -307,7 +260,7 @@ pub(crate) fn collector_of(file: &FileRef) -> &str {
 }
 
 /// The collector of a file, and its newest position in it.
-fn reach(file: &FileRef) -> Option<(&str, i64)> {
+pub(super) fn reach(file: &FileRef) -> Option<(&str, i64)> {
     Some((collector_of(file), file.stats.get("ingest_seq")?.max))
 }
 

@@ -2,158 +2,191 @@
 //!
 //! The rows of a window fall into groups, one for each path and one for what belongs to no path.
 //! A group that is as it was is not written. Of a group that changed all rows are written with the
-//! new revision, and in a table where it has none any more a row that withdraws it.
+//! new revision, and in a table where it has none any more a row that withdraws it. Nearly all of a
+//! window is compared and little of it changes, so rows stay in columns.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use join::{Stage, WindowRows};
-use tables::{Ambiguous, Hop, Path, Row, finality};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
+use arrow::compute::{cast, concat_batches, filter_record_batch};
+use arrow::datatypes::{Int32Type, Int64Type, Schema};
+use arrow::error::ArrowError;
+use join::{Stage, WindowBatches};
+use tables::{Ambiguous, DecodeError, Hop, Path, Row, finality};
 
-/// A row of a table that is revised.
-pub(crate) trait Revisable: Row + PartialEq {
-    /// The group that the row belongs to.
-    fn group(&self) -> Option<&str>;
-    fn win(&self) -> i64;
-    fn revision(&self) -> i32;
-    fn is_withdrawn(&self) -> bool;
-    fn stamp(&mut self, stage: Stage, revision: i32);
-    /// What stands for the group of this row once it is gone.
-    fn withdrawal(&self) -> Self;
+use grouped::{Groups, differing, groups_of};
+
+mod grouped;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RevisionError {
+    #[error("compare the rows of a window with those before")]
+    Columns(#[from] ArrowError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
 }
 
-/// Names the columns that say which output of a window a row belongs to.
+/// The rows of one window in the tables that are revised, each in its table's schema.
+#[derive(Clone, Debug)]
+pub(crate) struct WindowColumns {
+    /// Start of the window, seconds.
+    pub(crate) win: i64,
+    pub(crate) hops: RecordBatch,
+    pub(crate) ambiguous: RecordBatch,
+    pub(crate) paths: RecordBatch,
+}
+
+impl WindowColumns {
+    fn of(window: &WindowBatches) -> Result<Self, ArrowError> {
+        Ok(Self {
+            win: window.win,
+            hops: in_schema::<Hop>(&window.hops)?,
+            ambiguous: tables::to_batch(&window.rest.ambiguous),
+            paths: in_schema::<Path>(&window.paths)?,
+        })
+    }
+
+    /// What to write so that the newest rows, which these are, become those of `now`.
+    pub(crate) fn changed_to(
+        &self,
+        now: &WindowBatches,
+        revision: i32,
+    ) -> Result<Self, RevisionError> {
+        changed(self, &Self::of(now)?, revision)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        [&self.hops, &self.ambiguous, &self.paths].iter().all(|rows| rows.num_rows() == 0)
+    }
+}
+
+/// A row of a table that is revised.
+pub(crate) trait Revisable: Row {
+    /// What stands for the group of this row once it is gone: what identifies it.
+    fn withdrawal(&self, revision: i32) -> Self;
+}
+
 macro_rules! revisable {
-    ($row:ty, $group:expr, $withdrawal:expr) => {
+    ($row:ident, $($identifies:ident),*) => {
         impl Revisable for $row {
-            fn group(&self) -> Option<&str> {
-                let group: fn(&$row) -> Option<&str> = $group;
-                group(self)
-            }
-            fn win(&self) -> i64 {
-                self.win
-            }
-            fn revision(&self) -> i32 {
-                self.revision
-            }
-            fn is_withdrawn(&self) -> bool {
-                self.finality == finality::WITHDRAWN
-            }
-            fn stamp(&mut self, stage: Stage, revision: i32) {
-                self.stage = stage.code().into();
-                self.revision = revision;
-                if !self.is_withdrawn() {
-                    self.finality = stage.finality().into();
-                }
-            }
-            fn withdrawal(&self) -> Self {
-                let withdrawal: fn(&$row) -> $row = $withdrawal;
+            fn withdrawal(&self, revision: i32) -> Self {
                 Self {
                     hour: self.hour.clone(),
                     win: self.win,
+                    stage: Stage::Revised.code().into(),
+                    revision,
                     finality: finality::WITHDRAWN.into(),
-                    ..withdrawal(self)
+                    path_id: self.path_id.clone(),
+                    start_time: self.start_time,
+                    start_ns: self.start_ns,
+                    end_ns: self.end_ns,
+                    $($identifies: self.$identifies.clone(),)*
+                    ..Self::default()
                 }
             }
         }
     };
 }
 
-revisable!(Path, |row| Some(&row.path_id), |row| Path {
-    path_id: row.path_id.clone(),
-    request_id: row.request_id.clone(),
-    trace_id: row.trace_id.clone(),
-    start_time: row.start_time,
-    start_ns: row.start_ns,
-    end_ns: row.end_ns,
-    ..Path::default()
-});
-revisable!(Hop, |row| Some(&row.path_id), |row| Hop {
-    path_id: row.path_id.clone(),
-    start_time: row.start_time,
-    start_ns: row.start_ns,
-    end_ns: row.end_ns,
-    ..Hop::default()
-});
-revisable!(Ambiguous, |row| row.path_id.as_deref(), |row| Ambiguous {
-    path_id: row.path_id.clone(),
-    start_time: row.start_time,
-    start_ns: row.start_ns,
-    end_ns: row.end_ns,
-    ..Ambiguous::default()
-});
+revisable!(Path, request_id, trace_id);
+revisable!(Hop,);
+revisable!(Ambiguous,);
 
 /// The rows of the newest revision of each group, without groups that are withdrawn.
-pub(crate) fn newest<R: Revisable>(rows: Vec<R>) -> Vec<R> {
-    let mut newest: BTreeMap<(i64, Option<String>), i32> = BTreeMap::new();
-    let group = |row: &R| (row.win(), row.group().map(str::to_owned));
-    for row in &rows {
-        let known = newest.entry(group(row)).or_insert(row.revision());
-        *known = row.revision().max(*known);
+pub(crate) fn newest(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let (groups, finalities) = (groups_of(rows)?, texts(rows, "finality")?);
+    let windows = column(rows, "win")?.as_primitive::<Int64Type>().values();
+    let revisions = column(rows, "revision")?.as_primitive::<Int32Type>().values();
+    let first = revisions.iter().copied().min().unwrap_or_default();
+    let key = |row: usize| (windows[row], groups.is_valid(row).then(|| groups.value(row)));
+    let mut newer: BTreeMap<_, i32> = BTreeMap::new();
+    for (row, &revision) in revisions.iter().enumerate().filter(|(_, r)| **r > first) {
+        let known = newer.entry(key(row)).or_insert(revision);
+        *known = revision.max(*known);
     }
-    let is_current =
-        |row: &R| newest.get(&group(row)) == Some(&row.revision()) && !row.is_withdrawn();
-    rows.into_iter().filter(is_current).collect()
+    let is_newest =
+        |row: usize| newer.get(&key(row)).map_or(first, |&newest| newest) == revisions[row];
+    let is_current = |row: usize| is_newest(row) && finalities.value(row) != finality::WITHDRAWN;
+    let current: BooleanArray = (0..rows.num_rows()).map(|row| Some(is_current(row))).collect();
+    filter_record_batch(rows, &current)
 }
 
-/// What to write so that the newest rows, which were `before`, are `now`.
-pub(crate) fn changed(before: &WindowRows, now: &WindowRows, revision: i32) -> WindowRows {
-    let mut groups = differing(&before.paths, &now.paths);
-    groups.extend(differing(&before.hops, &now.hops));
-    groups.extend(differing(&before.ambiguous, &now.ambiguous));
-    WindowRows {
+fn changed(
+    before: &WindowColumns,
+    now: &WindowColumns,
+    revision: i32,
+) -> Result<WindowColumns, RevisionError> {
+    let mut groups = differing(&before.paths, &now.paths)?;
+    groups.append(&mut differing(&before.hops, &now.hops)?);
+    groups.append(&mut differing(&before.ambiguous, &now.ambiguous)?);
+    Ok(WindowColumns {
         win: now.win,
-        hops: rows_of(&groups, &before.hops, &now.hops, revision),
-        ambiguous: rows_of(&groups, &before.ambiguous, &now.ambiguous, revision),
-        paths: rows_of(&groups, &before.paths, &now.paths, revision),
-        ..WindowRows::default()
-    }
-}
-
-type Groups<'a> = BTreeSet<Option<&'a str>>;
-
-fn by_group<R: Revisable>(rows: &[R]) -> BTreeMap<Option<&str>, Vec<&R>> {
-    let mut groups: BTreeMap<_, Vec<&R>> = BTreeMap::new();
-    for row in rows {
-        groups.entry(row.group()).or_default().push(row);
-    }
-    groups
-}
-
-/// Groups of which one side says what the other does not.
-fn differing<'a, R: Revisable>(before: &'a [R], now: &'a [R]) -> Groups<'a> {
-    let (before, now) = (by_group(before), by_group(now));
-    let all = before.keys().chain(now.keys());
-    all.filter(|group| !say_the_same(before.get(*group), now.get(*group))).copied().collect()
-}
-
-fn say_the_same<R: Revisable>(before: Option<&Vec<&R>>, now: Option<&Vec<&R>>) -> bool {
-    let (Some(before), Some(now)) = (before, now) else {
-        return false;
-    };
-    let stamped = |row: &R| {
-        let mut row = row.clone();
-        row.stamp(Stage::Revised, 0);
-        row
-    };
-    before.len() == now.len()
-        && before.iter().zip(now).all(|(before, now)| stamped(before) == stamped(now))
+        hops: rows_of::<Hop>(&groups, &before.hops, &now.hops, revision)?,
+        ambiguous: rows_of::<Ambiguous>(&groups, &before.ambiguous, &now.ambiguous, revision)?,
+        paths: rows_of::<Path>(&groups, &before.paths, &now.paths, revision)?,
+    })
 }
 
 /// Rows of these groups as they are now, and of those that are gone what withdraws them.
-fn rows_of<R: Revisable>(groups: &Groups<'_>, before: &[R], now: &[R], revision: i32) -> Vec<R> {
-    let left: BTreeSet<_> = now.iter().map(Revisable::group).collect();
-    let mut gone = BTreeSet::new();
-    let withdrawals = before
+fn rows_of<R: Revisable>(
+    groups: &Groups<'_>,
+    before: &RecordBatch,
+    now: &RecordBatch,
+    revision: i32,
+) -> Result<RecordBatch, RevisionError> {
+    let mut left = Groups::new();
+    let is_current: BooleanArray = groups_of(now)?
         .iter()
-        .filter(|row| groups.contains(&row.group()) && !left.contains(&row.group()))
-        .filter(|row| gone.insert(row.group()))
-        .map(Revisable::withdrawal);
-    let current = now.iter().filter(|row| groups.contains(&row.group())).cloned();
-    let mut rows: Vec<R> = current.chain(withdrawals).collect();
-    for row in &mut rows {
-        row.stamp(Stage::Revised, revision);
-    }
-    rows
+        .map(|group| {
+            let is_current = groups.contains(&group);
+            if is_current {
+                left.insert(group);
+            }
+            Some(is_current)
+        })
+        .collect();
+    let mut gone = BTreeSet::new();
+    let is_gone: BooleanArray = groups_of(before)?
+        .iter()
+        .map(|group| Some(groups.contains(&group) && !left.contains(&group) && gone.insert(group)))
+        .collect();
+    let gone = tables::from_batch::<R>(&filter_record_batch(before, &is_gone)?)?;
+    let withdrawals: Vec<R> = gone.iter().map(|row| row.withdrawal(revision)).collect();
+    let current = with_revision(&filter_record_batch(now, &is_current)?, revision)?;
+    let withdrawals = tables::to_batch(&withdrawals);
+    Ok(concat_batches(&tables::spec::<R>().schema, [&current, &withdrawals])?)
+}
+
+fn with_revision(rows: &RecordBatch, revision: i32) -> Result<RecordBatch, ArrowError> {
+    let mut columns = rows.columns().to_vec();
+    columns[rows.schema().index_of("revision")?] =
+        Arc::new(Int32Array::from(vec![revision; rows.num_rows()]));
+    RecordBatch::try_new(rows.schema(), columns)
+}
+
+/// The columns of a table in its order, dictionaries as texts.
+fn in_schema<R: Row>(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema: Arc<Schema> = tables::spec::<R>().schema;
+    let columns = schema.fields().iter().map(|field| {
+        let found = column(rows, field.name())?;
+        if found.data_type() == field.data_type() {
+            return Ok(found.clone());
+        }
+        cast(found, field.data_type())
+    });
+    let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+    RecordBatch::try_new(schema, columns)
+}
+
+fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowError> {
+    let missing = || ArrowError::SchemaError(format!("no column {name}"));
+    rows.column_by_name(name).ok_or_else(missing)
+}
+
+fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a StringArray, ArrowError> {
+    let other = || ArrowError::SchemaError(format!("column {name} is no text"));
+    column(rows, name)?.as_string_opt::<i32>().ok_or_else(other)
 }
 
 #[cfg(test)]
@@ -169,43 +202,50 @@ mod tests {
         Ambiguous { win: 10, path_id, segment: segment.into(), ..Default::default() }
     }
 
-    fn rows(paths: &[Path], ambiguous: &[Ambiguous]) -> WindowRows {
-        WindowRows {
+    fn rows(paths: &[Path], ambiguous: &[Ambiguous]) -> WindowColumns {
+        WindowColumns {
             win: 10,
-            paths: paths.to_vec(),
-            ambiguous: ambiguous.to_vec(),
-            ..WindowRows::default()
+            hops: tables::to_batch::<Hop>(&[]),
+            ambiguous: tables::to_batch(ambiguous),
+            paths: tables::to_batch(paths),
         }
     }
 
+    /// What is newest once rows were added.
+    fn newest_with(before: &RecordBatch, added: &RecordBatch) -> RecordBatch {
+        newest(&concat_batches(&before.schema(), [before, added]).unwrap()).unwrap()
+    }
+
     /// (group, what it says) of each row, `-` where it is withdrawn.
-    fn check(before: &WindowRows, now: &WindowRows, paths: &[&str], ambiguous: &[&str]) {
-        let changed = changed(before, now, 3);
-        let says = |is_withdrawn, text: String| if is_withdrawn { "-".to_owned() } else { text };
-        let found: Vec<String> = changed
-            .paths
+    fn check(before: &WindowColumns, now: &WindowColumns, paths: &[&str], ambiguous: &[&str]) {
+        let changed = changed(before, now, 3).unwrap();
+        let says = |finality: &str, text: String| {
+            if finality == finality::WITHDRAWN { "-".to_owned() } else { text }
+        };
+        let of_paths = tables::from_batch::<Path>(&changed.paths).unwrap();
+        let found: Vec<String> = of_paths
             .iter()
             .map(|p| {
                 let status = p.status.unwrap_or_default().to_string();
-                format!("{} {}", p.path_id, says(p.is_withdrawn(), status))
+                format!("{} {}", p.path_id, says(&p.finality, status))
             })
             .collect();
         assert_eq!(found, paths);
-        let found: Vec<String> = changed
-            .ambiguous
+        let found: Vec<String> = tables::from_batch::<Ambiguous>(&changed.ambiguous)
+            .unwrap()
             .iter()
             .map(|a| {
                 let path = a.path_id.as_deref().unwrap_or("none");
-                format!("{path} {}", says(a.is_withdrawn(), a.segment.clone()))
+                format!("{path} {}", says(&a.finality, a.segment.clone()))
             })
             .collect();
         assert_eq!(found, ambiguous);
-        assert!(changed.paths.iter().all(|p| p.revision == 3 && p.stage == "R"));
+        assert!(of_paths.iter().all(|p| p.revision == 3));
         // What is written last is the newest, and says what now is.
-        let newest_paths = newest([before.paths.clone(), changed.paths].concat());
-        assert_eq!(differing(&newest_paths, &now.paths), Groups::new());
-        let newest_ambiguous = newest([before.ambiguous.clone(), changed.ambiguous].concat());
-        assert_eq!(differing(&newest_ambiguous, &now.ambiguous), Groups::new());
+        let paths = newest_with(&before.paths, &changed.paths);
+        assert_eq!(differing(&paths, &now.paths).unwrap(), Groups::new());
+        let ambiguous = newest_with(&before.ambiguous, &changed.ambiguous);
+        assert_eq!(differing(&ambiguous, &now.ambiguous).unwrap(), Groups::new());
     }
 
     #[test]
@@ -240,9 +280,19 @@ mod tests {
 
     #[test]
     fn path_that_comes_back_after_its_withdrawal_is_written() {
-        let mut gone = path("a", 200).withdrawal();
-        gone.stamp(Stage::Revised, 1);
-        let before = rows(&newest(vec![path("a", 200), gone]), &[]);
+        let gone = path("a", 200).withdrawal(1);
+        let all = tables::to_batch(&[path("a", 200), gone]);
+        let before = WindowColumns { paths: newest(&all).unwrap(), ..rows(&[], &[]) };
+        assert!(before.is_empty());
         check(&before, &rows(&[path("a", 200)], &[]), &["a 200"], &[]);
+    }
+
+    #[test]
+    fn newest_rows_are_those_of_the_last_revision_of_their_window_and_group() {
+        let of = |id: &str, win: i64, revision: i32| Path { win, revision, ..path(id, 200) };
+        let all = [of("a", 10, 0), of("b", 10, 0), of("a", 20, 0), of("a", 10, 2), of("a", 10, 1)];
+        let newest = newest(&tables::to_batch(&all)).unwrap();
+        let newest = tables::from_batch::<Path>(&newest).unwrap();
+        assert_eq!(newest, [of("b", 10, 0), of("a", 20, 0), of("a", 10, 2)]);
     }
 }

@@ -5,7 +5,7 @@ use join::{Stage, WindowBatches, WindowRows};
 use store::{StagedFile, StoreError, Table};
 use tables::Row;
 
-use super::{Output, Step};
+use super::{Output, Step, WindowColumns};
 use crate::failpoint;
 
 /// Uploaded files of each table, in the order of their commits.
@@ -39,42 +39,48 @@ impl Counts {
         self.ambiguous += window.rest.ambiguous.len();
     }
 
-    pub(crate) fn of(rows: &[WindowRows]) -> Self {
+    pub(crate) fn of(rows: &[WindowColumns]) -> Self {
         Self {
             windows: rows.len(),
-            paths: rows.iter().map(|window| window.paths.len()).sum(),
-            hops: rows.iter().map(|window| window.hops.len()).sum(),
-            ambiguous: rows.iter().map(|window| window.ambiguous.len()).sum(),
+            paths: rows.iter().map(|window| window.paths.num_rows()).sum(),
+            hops: rows.iter().map(|window| window.hops.num_rows()).sum(),
+            ambiguous: rows.iter().map(|window| window.ambiguous.num_rows()).sum(),
         }
     }
 }
 
 impl Output {
-    /// Uploads what the tables should hold.
+    /// Uploads the rows of a revision.
     pub(super) async fn stage(
         &self,
-        rows: &[WindowRows],
+        rows: &[WindowColumns],
         step: &Step,
     ) -> Result<Staged, StoreError> {
-        let hops = stage(&self.hop, rows, |w| &w.hops, step).await?;
-        let mut staged = vec![hops];
-        staged.extend(self.stage_rest(rows, step).await?);
-        staged.push(stage(&self.path, rows, |w| &w.paths, step).await?);
-        Ok(Staged(staged))
+        // Where nothing changed the tables still get their commits, for these say that it is done.
+        let mut staged = Staged(vec![Vec::new(); self.tables(Stage::Revised).len()]);
+        for window in rows {
+            let (hops, ambiguous, paths) = tokio::try_join!(
+                stage_columns(&self.hop, window.win, &window.hops, step),
+                stage_columns(&self.ambiguous, window.win, &window.ambiguous, step),
+                stage_columns(&self.path, window.win, &window.paths, step),
+            )?;
+            staged.append(Staged(vec![hops, ambiguous, paths]));
+        }
+        Ok(staged)
     }
 
     /// Uploads the rows of the tables between hop and path.
     async fn stage_rest(
         &self,
-        rows: &[WindowRows],
+        rows: &WindowRows,
         step: &Step,
     ) -> Result<Vec<Vec<StagedFile>>, StoreError> {
-        let mut staged = vec![stage(&self.ambiguous, rows, |w| &w.ambiguous, step).await?];
+        let mut staged = vec![stage(&self.ambiguous, rows.win, &rows.ambiguous, step).await?];
         if step.stage() == Stage::Final {
-            staged.push(stage(&self.quality, rows, |w| &w.quality, step).await?);
-            staged.push(stage(&self.clock_offset, rows, |w| &w.clock_offsets, step).await?);
-            staged.push(stage(&self.edge_minute, rows, |w| &w.edges, step).await?);
-            staged.push(stage(&self.calibration, rows, |w| &w.calibrations, step).await?);
+            staged.push(stage(&self.quality, rows.win, &rows.quality, step).await?);
+            staged.push(stage(&self.clock_offset, rows.win, &rows.clock_offsets, step).await?);
+            staged.push(stage(&self.edge_minute, rows.win, &rows.edges, step).await?);
+            staged.push(stage(&self.calibration, rows.win, &rows.calibrations, step).await?);
         }
         Ok(staged)
     }
@@ -88,7 +94,7 @@ impl Output {
         failpoint::reach(step.work(), failpoint::Step::Computed);
         let (hops, rest, paths) = tokio::try_join!(
             stage_columns(&self.hop, window.win, &window.hops, step),
-            self.stage_rest(std::slice::from_ref(&window.rest), step),
+            self.stage_rest(&window.rest, step),
             stage_columns(&self.path, window.win, &window.paths, step),
         )?;
         let mut staged = vec![hops];
@@ -98,17 +104,14 @@ impl Output {
     }
 }
 
-/// Uploads what a table should hold of the step's windows.
+/// Uploads rows of one window.
 async fn stage<R: Row>(
     table: &Table,
-    rows: &[WindowRows],
-    of_table: impl Fn(&WindowRows) -> &Vec<R>,
+    win: i64,
+    rows: &[R],
     step: &Step,
 ) -> Result<Vec<StagedFile>, StoreError> {
-    let mut staged = Vec::new();
-    for window in rows.iter().filter(|window| !of_table(window).is_empty()) {
-        staged.extend(table.stage_rows(of_table(window), &step.prefix(window.win)).await?);
-    }
+    let staged = table.stage_rows(rows, &step.prefix(win)).await?;
     if !staged.is_empty() {
         failpoint::reach(step.work(), failpoint::Step::Uploaded(R::TABLE));
     }

@@ -76,7 +76,7 @@ impl Live {
     pub(super) async fn open(store: &Store, config: &Config) -> Result<Self, EngineError> {
         Ok(Self {
             settings: config.settings.clone(),
-            input: Input::new(store),
+            input: Input::new(store, config.raw_bytes_max),
             output: Output::open(store, &config.job).await?,
             late: Late::open(store, &config.job).await?,
             watermark: Watermark::default(),

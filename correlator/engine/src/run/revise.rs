@@ -1,16 +1,16 @@
 //! Revisions: windows computed again when raw rows came that touch them, and what changed appended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use join::window::read_range;
-use join::{SECOND, Stage, WindowRows, schedule};
+use join::{SECOND, Settings, Stage, schedule};
 
 use super::live::Live;
 use super::report::report;
 use crate::EngineError;
-use crate::correlation::compute;
-use crate::output::{Entry, Left, Step, changed, last_index};
+use crate::correlation::revise;
+use crate::output::{Counts, Entry, Left, Step, WindowColumns, last_index};
 
 impl Live {
     /// Revises what is due at a range of boundaries. False where another process is at work on it.
@@ -35,7 +35,7 @@ impl Live {
         } else {
             self.output.write(&step, &rows).await?
         };
-        report(Stage::Revised, &boundaries, crate::output::Counts::of(&rows), read, &written);
+        report(Stage::Revised, &boundaries, Counts::of(&rows), read, &written);
         if !written.is_overtaken {
             let look = self.input.look();
             self.computed.extend(windows.into_iter().map(|start| (start, look)));
@@ -47,7 +47,7 @@ impl Live {
     pub(super) async fn revision_of(
         &mut self,
         entry: &Entry,
-    ) -> Result<Vec<WindowRows>, EngineError> {
+    ) -> Result<Vec<WindowColumns>, EngineError> {
         Ok(self.computed_anew(&mut entry.clone(), true).await?.0)
     }
 
@@ -82,35 +82,39 @@ impl Live {
         &mut self,
         entry: &mut Entry,
         is_pinned: bool,
-    ) -> Result<(Vec<WindowRows>, usize), EngineError> {
-        let length = self.settings.window_ns;
-        let mut runs: Vec<Range<i64>> = Vec::new();
-        for start in entry.revisions.keys().map(|win| win * SECOND) {
-            match runs.last_mut() {
-                Some(run) if run.end == start => run.end += length,
-                _ => runs.push(start..start + length),
-            }
-        }
+    ) -> Result<(Vec<WindowColumns>, usize), EngineError> {
         let (mut rows, mut read) = (Vec::new(), 0);
-        for run in runs {
+        for windows in runs(&entry.revisions, &self.settings) {
             let limit = is_pinned.then_some(&entry.inputs);
-            let computed =
-                compute(&mut self.input, run, Stage::Revised, limit, &self.settings).await?;
-            read += computed.read;
+            let (input, output) = (&mut self.input, &self.output);
+            let revised = revise(input, output, &windows, limit, &self.settings).await?;
+            read += revised.read;
             if !is_pinned {
-                entry.inputs.merge(&computed.pins);
+                entry.inputs.merge(&revised.pins);
             }
-            for now in computed.rows {
-                let revision = entry.revisions.get(&now.win).copied().unwrap_or_default();
-                let before = self.output.before(now.win, revision).await?;
-                let changed = changed(&before, &now, revision);
-                if !(changed.paths.is_empty() && changed.ambiguous.is_empty()) {
-                    rows.push(changed);
-                }
-            }
+            rows.extend(revised.windows);
         }
         Ok((rows, read))
     }
+}
+
+/// Windows, by start in seconds with their revisions, that read the same rows: these are read once.
+fn runs(revisions: &BTreeMap<i64, i32>, settings: &Settings) -> Vec<BTreeMap<i64, i32>> {
+    let rows =
+        |win: i64| read_range(win * SECOND..win * SECOND + settings.window_ns, settings).rows;
+    let mut runs: Vec<BTreeMap<i64, i32>> = Vec::new();
+    for (&win, &revision) in revisions {
+        let follows = |run: &BTreeMap<i64, i32>| {
+            run.last_key_value().is_some_and(|(&last, _)| rows(win).start < rows(last).end)
+        };
+        match runs.last_mut().filter(|run| follows(run)) {
+            Some(run) => {
+                run.insert(win, revision);
+            }
+            None => runs.push([(win, revision)].into()),
+        }
+    }
+    runs
 }
 
 /// From the first window that is revised to the end of the last, seconds.
@@ -118,4 +122,22 @@ fn span(entry: &Entry, window_s: i64) -> Range<i64> {
     let first = entry.revisions.keys().next().copied().unwrap_or_default();
     let last = entry.revisions.keys().next_back().copied().unwrap_or_default();
     first..last + window_s
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_that_read_the_same_rows_are_one_run() {
+        let settings = Settings::default();
+        let rows = read_range(0..settings.window_ns, &settings).rows;
+        // The last window whose rows begin before those of the first end.
+        let near = (rows.end - rows.start - 1) / settings.window_ns * 10;
+        let far = near + near + 10;
+        let found = runs(&[(0, 1), (near, 2), (far, 3), (far + 10, 1)].into(), &settings);
+        let expected: [BTreeMap<i64, i32>; 2] =
+            [[(0, 1), (near, 2)].into(), [(far, 3), (far + 10, 1)].into()];
+        assert_eq!(found, expected);
+    }
 }

@@ -1,0 +1,96 @@
+//! Which rows came since: of them only the columns are read that say where and when they are from.
+
+use std::ops::Range;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use store::Wanted;
+
+use super::columns::within;
+use super::followed::{Followed, Observed, reach};
+use super::{InputError, Look};
+use crate::pins::Pins;
+
+/// A raw row that came: which one, and when it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    pub(crate) table: &'static str,
+    pub(crate) node: String,
+    pub(crate) collector: String,
+    pub(crate) ingest_seq: i64,
+    pub(crate) event_ns: i64,
+}
+
+impl<R: Observed> Followed<R> {
+    /// Whether rows of the range came after a look.
+    pub(crate) async fn touched_since(
+        &self,
+        look: Look,
+        range: &Range<i64>,
+    ) -> Result<bool, InputError> {
+        let Some(table) = self.table() else { return Ok(false) };
+        let events = [("event_ns", range.clone())];
+        for file in self.overlapping(range, |file| self.came(file) > Some(look)) {
+            let rows = match self.recent().get(R::TABLE, &file) {
+                Some(rows) => within(&rows, &events)?,
+                None => table.read_columns(&file, &wanted(&["event_ns"], range)).await?,
+            };
+            if rows.iter().any(|rows| rows.num_rows() > 0) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Rows about events before a moment that came in these looks and are not known.
+    pub(crate) async fn arrived(
+        &self,
+        looks: &Range<Look>,
+        before_ns: i64,
+        known: &Pins,
+    ) -> Result<Vec<Arrival>, InputError> {
+        let Some(table) = self.table() else { return Ok(Vec::new()) };
+        let before = i64::MIN..before_ns;
+        let files = self.overlapping(&before, |file| {
+            let came = self.came(file).is_some_and(|look| looks.start < look && look <= looks.end);
+            let is_known = |(collector, seq)| known.admit(R::TABLE, collector, seq);
+            came && !reach(file).is_some_and(is_known)
+        });
+        let wanted = wanted(&["node", "event_ns", "collector", "ingest_seq"], &before);
+        let mut arrivals = Vec::new();
+        for file in files {
+            for rows in table.read_columns(&file, &wanted).await? {
+                arrivals.extend(arrivals_of(R::TABLE, &rows, known));
+            }
+        }
+        Ok(arrivals)
+    }
+}
+
+fn wanted(columns: &[&str], events: &Range<i64>) -> Wanted {
+    Wanted {
+        columns: columns.iter().map(|&column| column.to_owned()).collect(),
+        within: vec![("event_ns", events.clone())],
+        ..Wanted::default()
+    }
+}
+
+fn arrivals_of(table: &'static str, rows: &RecordBatch, known: &Pins) -> Vec<Arrival> {
+    let text = |name: &str| rows.column_by_name(name)?.as_string_opt::<i32>();
+    let number = |name: &str| rows.column_by_name(name)?.as_primitive_opt::<Int64Type>();
+    let texts = text("node").zip(text("collector"));
+    let Some(((nodes, collectors), (seqs, events))) =
+        texts.zip(number("ingest_seq").zip(number("event_ns")))
+    else {
+        return Vec::new();
+    };
+    let is_new = |row: &usize| !known.admit(table, collectors.value(*row), seqs.value(*row));
+    let arrival = |row: usize| Arrival {
+        table,
+        node: nodes.value(row).to_owned(),
+        collector: collectors.value(row).to_owned(),
+        ingest_seq: seqs.value(row),
+        event_ns: events.value(row),
+    };
+    (0..rows.num_rows()).filter(is_new).map(arrival).collect()
+}
