@@ -93,7 +93,7 @@ pub async fn write(dials: Dials, plan: &Plan) -> Result<Summary, WriteError> {
                 wait_until(due_ns).await;
             }
             committer.commit(columns.finish(), &mut summary).await?;
-            account(&mut simulation, &mut truth, &names, plan, &mut summary)?;
+            account(&mut simulation, &mut truth, &mut names, plan, &mut summary)?;
             commit_at_ns = Some(next(batch.received_ns, plan));
         }
         names.follow(simulation.cluster());
@@ -104,7 +104,7 @@ pub async fn write(dials: Dials, plan: &Plan) -> Result<Summary, WriteError> {
     }
     committer.commit(columns.finish(), &mut summary).await?;
     committer.settle(0).await?;
-    account(&mut simulation, &mut truth, &names, plan, &mut summary)?;
+    account(&mut simulation, &mut truth, &mut names, plan, &mut summary)?;
     truth.close()?;
     summary.pods = simulation.cluster().pods.len();
     save(&summary, &folder.join("run.json"))?;
@@ -138,10 +138,11 @@ fn summary(simulation: &Simulation, plan: &Plan) -> Summary {
 fn account(
     simulation: &mut Simulation,
     truth: &mut Writer,
-    names: &Names,
+    names: &mut Names,
     plan: &Plan,
     summary: &mut Summary,
 ) -> Result<(), TruthError> {
+    names.follow(simulation.cluster());
     let told = simulation.take_truth();
     summary.requests += told.requests.len() as u64;
     summary.legs += told.legs.len() as u64;
