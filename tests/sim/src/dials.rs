@@ -205,7 +205,7 @@ pub struct Dials {
     pub nat_ports: u32,
 
     /// Time between heartbeats of agents and of the Kubernetes watch
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "2s", value_parser = duration)]
     pub heartbeat: i64,
     /// After which time live connections and translations are reported again [default: of the shape]
     #[arg(long, value_parser = duration)]
