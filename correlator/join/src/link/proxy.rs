@@ -131,6 +131,7 @@ impl Told {
         scene.named = Named::new(&scene, lines);
         scene.half = half.to_vec();
         scene.narrow();
+        scene.withdraw_unproven_lines();
         scene.give_unlisted();
         scene.add_left_lines();
         let mut told = Self { shared_ids: scene.shared_ids(), ..Self::default() };

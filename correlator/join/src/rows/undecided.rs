@@ -199,7 +199,8 @@ pub(super) fn open_by_time(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) ->
     .collect()
 }
 
-/// A request of a proxy that more than one log line fits: its hops are known, its id is not.
+/// A request of a proxy that more than one log line fits, or one that may be another's: its hops are
+/// known, its id is not.
 pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> Option<Ambiguous> {
     let Root::Arrival(server) = tree.root else { return None };
     let logs = scope.relays.proxies.log_candidates.get(&server)?;
@@ -209,17 +210,24 @@ pub(super) fn unlabelled(scope: &Scope<'_>, tree: &Tree<'_>, path_id: u128) -> O
     if ids.iter().all(Option::is_none) {
         return None;
     }
+    let request = scope.sight.exchange(server);
+    let (node, coverage) = (Some(request.node), scope.sight.coverage);
+    let is_torn = coverage.nearly_whole(node, request.start_ns, request.end_ns).is_err();
+    let is_of_lost = logs.len() == 1 && is_torn;
+    let reason = if is_of_lost { Reason::MissingLostEvents } else { Reason::AmbigCoarseTime };
+    // A line that is in doubt all alone may be that of another request.
+    let count = logs.len().max(2);
     Some(Ambiguous {
         path_id: Some(hex(path_id)),
         segment: format!("log line of {}", place_name(scope, server)),
-        reason: Reason::AmbigCoarseTime.code().into(),
+        reason: reason.code().into(),
         candidates: ids
             .iter()
             .take(CANDIDATES_MAX)
             .map(|id| Candidate {
                 path_id: None,
                 what: format!("request id {}", id.as_deref().unwrap_or("unknown")),
-                p: 1.0 / logs.len() as f64,
+                p: 1.0 / count as f64,
                 evidence: vec!["access_log".into()],
             })
             .collect(),

@@ -157,6 +157,27 @@ fn request_that_made_what_its_line_tells_of_may_have_made_more_where_much_is_los
 }
 
 #[test]
+fn line_that_only_fits_by_time_and_size_is_no_proof_where_much_is_lost() {
+    for lost in [1, 0] {
+        let mut scene = Scene::new();
+        request_from_outside(&mut scene, 0, 100, 180, 5);
+        lose(&mut scene, "client", &INGRESS, 50_000);
+        scene.seen.heartbeats.iter_mut().for_each(|h| h.lost_kernel = lost);
+        let rows = scene.rows();
+        let told = rows.ambiguous.iter().find(|a| a.segment == "log line of ingress-0");
+        if lost == 0 {
+            assert_eq!(rows.paths[0].request_id.as_deref(), Some("id0"));
+            assert!(told.is_none(), "{}", line(&rows));
+        } else {
+            let told = told.unwrap();
+            assert_eq!(rows.paths[0].request_id, None, "{}", line(&rows));
+            assert_eq!(told.reason, "MISSING_LOST_EVENTS");
+            assert!((told.candidates[0].p - 0.5).abs() < 1e-9);
+        }
+    }
+}
+
+#[test]
 fn one_lost_request_of_a_proxy_leaves_the_others_sure() {
     let mut scene = Scene::new();
     for n in 0..6 {

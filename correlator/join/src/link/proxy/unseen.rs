@@ -57,6 +57,28 @@ impl Scene<'_> {
         suspects
     }
 
+    /// Takes back what nothing but time and size give to a request: a line that names none of its
+    /// calls and accounts for none either. Where much is lost, it may be the line of a request that
+    /// was, while the line of this one was lost as well.
+    pub(super) fn withdraw_unproven_lines(&mut self) {
+        let calls_of = self.calls_of_servers();
+        for log in 0..self.logs.len() {
+            let Some(server) = self.server_of_log[log] else { continue };
+            let calls = &calls_of[server];
+            let is_named = || self.named.calls_of(log).any(|call| calls.contains(&call));
+            let is_proven =
+                || is_named() || !calls.is_empty() && self.accounts_for(log, server, calls);
+            let request = self.server(server);
+            let coverage = self.sight.coverage;
+            let is_torn = coverage
+                .nearly_whole(Some(request.node), request.start_ns, request.end_ns)
+                .is_err();
+            if is_torn && !is_proven() {
+                self.server_of_log[log] = None;
+            }
+        }
+    }
+
     /// Lines that fit only requests that have lines of their own tell of ones that were not seen.
     pub(super) fn add_left_lines(&mut self) {
         let has_line: BTreeSet<usize> = self.server_of_log.iter().flatten().copied().collect();
