@@ -4,14 +4,14 @@
 //! before, and on the clock samples around them, so that it is a function of that window in a run
 //! of any length. Pairs are settled by both sequence numbers alone: no clock helps to know them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::address::MIX;
-use crate::columns::{Exchange, Heartbeat, Role};
+use crate::clock::NodeClocks;
+use crate::columns::{Exchange, Role};
 use crate::names::Name;
-use crate::skew::{Buckets, ClockSample, Epochs, Offset, Offsets, SAMPLE_GAP_NS_MAX};
+use crate::skew::{Buckets, Epochs, Offset, Offsets, SAMPLE_GAP_NS_MAX};
 use crate::slab::Slab;
 use crate::slabs::Slabs;
 use crate::{SECOND, Settings};
@@ -30,9 +30,6 @@ const NODES_MAX: usize = 2_048;
 /// Where no clock was set, one offset stands for a whole range: what holds at moments this far apart.
 /// Nearly every comparison is of such clocks, and most are not close.
 const STRIDE_NS: i64 = 5 * SECOND;
-
-/// No node has this index.
-const NO_NODE: u32 = u32::MAX;
 
 /// A moment that a node's clock showed.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +64,7 @@ impl Apart {
 #[derive(Debug)]
 pub(crate) struct Clocks {
     window: u32,
+    set: OnceLock<NodeClocks>,
     solved: OnceLock<Solved>,
 }
 
@@ -80,12 +78,9 @@ pub(crate) struct Known<'a> {
 
 #[derive(Debug)]
 struct Solved {
-    /// Sorted by their names, which makes their places the indexes of the solution.
-    nodes: Vec<Name>,
-    /// By name.
-    index: Vec<u32>,
-    epochs: Epochs,
     offsets: Offsets,
+    /// How many nodes are compared: the first ones of all.
+    nodes: u32,
     /// Of clocks that were not set, over the whole range, at `from * nodes + to`.
     whole: Vec<OnceLock<Option<Offset>>>,
 }
@@ -106,7 +101,7 @@ fn sampled(window: &Range<i64>, settings: &Settings) -> Range<i64> {
 
 impl Clocks {
     pub(crate) fn new(window: u32) -> Self {
-        Self { window, solved: OnceLock::new() }
+        Self { window, set: OnceLock::new(), solved: OnceLock::new() }
     }
 }
 
@@ -121,15 +116,15 @@ impl<'a> Known<'a> {
             let bound_ns = offset.bound_ns.saturating_add(STAMP_NS);
             return Apart::Proven(Offset { bound_ns, ..offset });
         }
-        let solved = self.solved();
-        let (Some(a), Some(b)) = (solved.index(from.node), solved.index(to.node)) else {
+        let (Some(a), Some(b)) = (self.index(from.node), self.index(to.node)) else {
             return allowed;
         };
-        let is_contradicted = match (solved.epochs.at(a, from.ns), solved.epochs.at(b, to.ns)) {
-            (Some(from), Some(to)) => solved.offsets.is_contradicted(from, to),
+        let epochs = &self.set().epochs;
+        let is_contradicted = match (epochs.at(a, from.ns), epochs.at(b, to.ns)) {
+            (Some(from), Some(to)) => self.solved().offsets.is_contradicted(from, to),
             _ => false,
         };
-        let is_set = solved.epochs.is_set(a) || solved.epochs.is_set(b);
+        let is_set = epochs.is_set(a) || epochs.is_set(b);
         if is_contradicted || is_set { Apart::Unknown } else { allowed }
     }
 
@@ -138,23 +133,25 @@ impl<'a> Known<'a> {
         if from.node == to.node {
             return Some(Offset::default());
         }
-        let solved = self.solved();
-        let a = solved.epochs.at(solved.index(from.node)?, from.ns)?;
-        let b = solved.epochs.at(solved.index(to.node)?, to.ns)?;
-        solved.offsets.offset(a, b, from.ns)
+        let epochs = &self.set().epochs;
+        let a = epochs.at(self.index(from.node)?, from.ns)?;
+        let b = epochs.at(self.index(to.node)?, to.ns)?;
+        self.solved().offsets.offset(a, b, from.ns)
     }
 
     /// The same over the whole range, with a bound that holds for all of it.
     fn whole(&self, from: Stamp, to: Stamp) -> Option<Offset> {
         let range = self.range();
-        let solved = self.solved();
-        let (a, b) = (solved.index(from.node)?, solved.index(to.node)?);
+        let (a, b) = (self.index(from.node)?, self.index(to.node)?);
         let is_inside = range.contains(&from.ns) && range.contains(&to.ns);
-        if !is_inside || solved.epochs.is_set(a) || solved.epochs.is_set(b) {
+        let epochs = &self.set().epochs;
+        if !is_inside || epochs.is_set(a) || epochs.is_set(b) {
             return None;
         }
-        let place = a as usize * solved.nodes.len() + b as usize;
-        *solved.whole.get(place)?.get_or_init(|| solved.over(a, b, &range))
+        let solved = self.solved();
+        let place = a * solved.nodes + b;
+        let whole = solved.whole.get(place as usize)?;
+        *whole.get_or_init(|| solved.over(epochs, a, b, &range))
     }
 
     /// Times of the pairs that are looked at.
@@ -165,11 +162,25 @@ impl<'a> Known<'a> {
 
     /// What is known of each pair of nodes, as rows of the window.
     pub(crate) fn rows(&self, template: &tables::ClockOffset) -> Vec<tables::ClockOffset> {
-        let solved = self.solved();
-        let names: Vec<&str> = solved.nodes.iter().map(|&n| self.slabs.names.text(n)).collect();
+        let set = self.set();
+        let names: Vec<&str> = set.nodes.iter().map(|&n| self.slabs.names.text(n)).collect();
         let window = self.window();
         let from_ns = window.start - self.settings.window_ns;
-        solved.offsets.rows(&names, &solved.epochs, from_ns, &window, template)
+        self.solved().offsets.rows(&names, &set.epochs, from_ns, &window, template)
+    }
+
+    /// When the clocks were set, as far as it matters near the window.
+    pub(crate) fn set(&self) -> &'a NodeClocks {
+        self.clocks.set.get_or_init(|| {
+            let sampled = sampled(&self.window(), self.settings);
+            let beats = self.slabs.heartbeats.iter();
+            NodeClocks::new(beats.filter(|h| sampled.contains(&h.event_ns)), &self.slabs.names)
+        })
+    }
+
+    /// The place of a node in the solution.
+    fn index(&self, node: Name) -> Option<u32> {
+        self.set().index(node).filter(|&at| (at as usize) < NODES_MAX)
     }
 
     fn window(&self) -> Range<i64> {
@@ -182,54 +193,52 @@ impl<'a> Known<'a> {
     }
 
     fn solve(&self) -> Solved {
-        let window = self.window();
-        let sampled = sampled(&window, self.settings);
-        let beats = self.slabs.heartbeats.iter();
-        let beats = beats.filter(|h| h.is_agent && sampled.contains(&h.event_ns));
-        let beats: Vec<&Heartbeat> = beats.filter(|h| h.clock_wall_ns > 0).collect();
-        let named: BTreeSet<(&str, Name)> =
-            beats.iter().map(|h| (self.slabs.names.text(h.node), h.node)).collect();
-        let nodes: Vec<Name> = named.into_iter().map(|(_, node)| node).take(NODES_MAX).collect();
-        let mut index = vec![NO_NODE; nodes.iter().map(|n| n.index() + 1).max().unwrap_or(0)];
-        (0..).zip(&nodes).for_each(|(at, node)| index[node.index()] = at);
-        let sample = |h: &&Heartbeat| {
-            let node = indexed(&index, h.node)?;
-            Some(ClockSample { node, boot_ns: h.clock_boot_ns, wall_ns: h.clock_wall_ns })
-        };
-        let mut samples: Vec<ClockSample> = beats.iter().filter_map(sample).collect();
-        samples.extend(beginnings(&beats).filter_map(|h| {
-            let sample = sample(&h)?;
-            let since_ns = sample.wall_ns - h.covered_from_ns;
-            let (boot_ns, wall_ns) = (sample.boot_ns - since_ns, h.covered_from_ns);
-            Some(ClockSample { boot_ns, wall_ns, ..sample })
-        }));
-        let epochs = Epochs::new(nodes.len(), &samples);
-        let mut buckets = Buckets::new(nodes.len());
-        if nodes.len() > 1 {
+        let nodes = self.set().nodes.len().min(NODES_MAX);
+        let mut buckets = Buckets::new(nodes);
+        if nodes > 1 {
             for window in self.clocks.window.saturating_sub(1)..=self.clocks.window {
                 let slab = self.slabs.slab(window);
-                slab.into_iter().for_each(|slab| measure(slab, &index, &epochs, &mut buckets));
+                slab.into_iter().for_each(|slab| self.measure(slab, &mut buckets));
             }
         }
         let range = self.range();
         let seconds = range.start.div_euclid(SECOND)..(range.end + SECOND - 1).div_euclid(SECOND);
         let offsets = Offsets::solve(&buckets, seconds);
-        let whole = (0..nodes.len() * nodes.len()).map(|_| OnceLock::new()).collect();
-        Solved { nodes, index, epochs, offsets, whole }
+        let whole = (0..nodes * nodes).map(|_| OnceLock::new()).collect();
+        Solved { offsets, nodes: nodes as u32, whole }
+    }
+
+    /// Counts the messages of the pairs that ended in one window.
+    fn measure(&self, slab: &Slab, buckets: &mut Buckets) {
+        let sparse = (slab.exchanges.len() / 2 / PAIRS_MAX).next_power_of_two() as u64;
+        let is_looked_at = |client: &Exchange| {
+            ((client.seq_req as u64).wrapping_mul(MIX) >> 32).is_multiple_of(sparse)
+        };
+        let epochs = &self.set().epochs;
+        let between_nodes = |pair: &Pair<'_>| pair.client.node != pair.server.node;
+        for pair in pairs(slab, is_looked_at).filter(between_nodes) {
+            let (client, server) = (pair.client.node, pair.server.node);
+            let (Some(c), Some(s)) = (self.index(client), self.index(server)) else { continue };
+            let second = pair.client.end_ns.max(pair.server.end_ns).div_euclid(SECOND);
+            let (asked_ns, heard_ns) = (pair.client.start_ns, pair.server.start_ns);
+            if let (Some(from), Some(to)) = (epochs.at(c, asked_ns), epochs.at(s, heard_ns)) {
+                buckets.add(from, to, asked_ns, heard_ns, second);
+            }
+            let (said_ns, answered_ns) = (pair.server_answered_ns, pair.client_answered_ns);
+            if let (Some(from), Some(to)) = (epochs.at(s, said_ns), epochs.at(c, answered_ns)) {
+                buckets.add(from, to, said_ns, answered_ns, second);
+            }
+        }
     }
 }
 
 impl Solved {
-    fn index(&self, node: Name) -> Option<u32> {
-        indexed(&self.index, node)
-    }
-
     /// What an offset is between all moments of a range.
-    fn over(&self, a: u32, b: u32, range: &Range<i64>) -> Option<Offset> {
+    fn over(&self, epochs: &Epochs, a: u32, b: u32, range: &Range<i64>) -> Option<Offset> {
         let (mut lowest_ns, mut highest_ns) = (i64::MAX, i64::MIN);
         let mut at_ns = range.start;
         while at_ns <= range.end {
-            let (from, to) = (self.epochs.at(a, at_ns)?, self.epochs.at(b, at_ns)?);
+            let (from, to) = (epochs.at(a, at_ns)?, epochs.at(b, at_ns)?);
             let offset = self.offsets.offset(from, to, at_ns)?;
             lowest_ns = lowest_ns.min(offset.offset_ns - offset.bound_ns);
             highest_ns = highest_ns.max(offset.offset_ns + offset.bound_ns);
@@ -237,47 +246,6 @@ impl Solved {
         }
         let offset_ns = lowest_ns.midpoint(highest_ns);
         Some(Offset { offset_ns, bound_ns: highest_ns - offset_ns })
-    }
-}
-
-/// The first heartbeat of each node: what it covers was stamped with the clock that it shows, as
-/// there was no other yet.
-fn beginnings<'a>(beats: &[&'a Heartbeat]) -> impl Iterator<Item = &'a Heartbeat> + use<'a> {
-    let mut first: BTreeMap<Name, &Heartbeat> = BTreeMap::new();
-    for beat in beats {
-        let known = first.entry(beat.node).or_insert(beat);
-        if (beat.covered_from_ns, *beat) < (known.covered_from_ns, *known) {
-            *known = beat;
-        }
-    }
-    first.into_values()
-}
-
-fn indexed(index: &[u32], node: Name) -> Option<u32> {
-    index.get(node.index()).copied().filter(|&at| at != NO_NODE)
-}
-
-/// Counts the messages of the pairs that ended in one window.
-fn measure(slab: &Slab, index: &[u32], epochs: &Epochs, buckets: &mut Buckets) {
-    let sparse = (slab.exchanges.len() / 2 / PAIRS_MAX).next_power_of_two() as u64;
-    let is_looked_at = |client: &Exchange| {
-        ((client.seq_req as u64).wrapping_mul(MIX) >> 32).is_multiple_of(sparse)
-    };
-    let between_nodes = |pair: &Pair<'_>| pair.client.node != pair.server.node;
-    for pair in pairs(slab, is_looked_at).filter(between_nodes) {
-        let (client, server) = (pair.client.node, pair.server.node);
-        let (Some(c), Some(s)) = (indexed(index, client), indexed(index, server)) else {
-            continue;
-        };
-        let second = pair.client.end_ns.max(pair.server.end_ns).div_euclid(SECOND);
-        let (asked_ns, heard_ns) = (pair.client.start_ns, pair.server.start_ns);
-        if let (Some(from), Some(to)) = (epochs.at(c, asked_ns), epochs.at(s, heard_ns)) {
-            buckets.add(from, to, asked_ns, heard_ns, second);
-        }
-        let (said_ns, answered_ns) = (pair.server_answered_ns, pair.client_answered_ns);
-        if let (Some(from), Some(to)) = (epochs.at(s, said_ns), epochs.at(c, answered_ns)) {
-            buckets.add(from, to, said_ns, answered_ns, second);
-        }
     }
 }
 

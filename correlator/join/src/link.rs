@@ -15,6 +15,7 @@ pub(crate) mod tuple;
 
 use crate::Settings;
 use crate::address::Address;
+use crate::clock::NodeClocks;
 use crate::columns::Role;
 use crate::comparison::Stamp;
 use crate::link::nat::Translations;
@@ -31,6 +32,7 @@ pub(crate) struct View<'a> {
     pub(crate) slabs: &'a Slabs,
     pub(crate) owners: &'a Ownership,
     pub(crate) nat: Translations<'a>,
+    pub(crate) node_clocks: &'a NodeClocks,
     pub(crate) settings: &'a Settings,
     pub(crate) window: u32,
     /// Rows with an event time from here on are not looked at.

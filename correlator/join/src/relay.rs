@@ -7,6 +7,7 @@ mod by_span;
 mod decided;
 mod half;
 pub(crate) mod place;
+mod set_clock;
 mod statistics;
 mod thread;
 

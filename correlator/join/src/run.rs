@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::clock::Steps;
+use crate::clock::NodeClocks;
 use crate::columns::{Columns, Heartbeat};
 use crate::comparison::{Clocks, Known};
 use crate::coverage::Coverage;
@@ -163,15 +163,21 @@ impl Run {
         let owners = self.owners.get(&upto)?;
         let heartbeats = || self.heartbeats(&range).chain(&lane.heartbeats);
         let coverage = Coverage::new(heartbeats());
-        let agents = heartbeats().filter(|h| h.is_agent);
-        let steps = Steps::new(agents.map(|h| (h.node, h.covered_to_ns, h.clock_epoch_ns)));
         let clocks = self.clocks_near(window)?;
+        let reached_back;
+        let node_clocks = if lane.heartbeats.is_empty() {
+            clocks.set()
+        } else {
+            reached_back = NodeClocks::new(heartbeats(), &self.slabs.names);
+            &reached_back
+        };
         let nat = Translations::new(&self.bindings, &range.connections, clocks);
         let nat = nat.with_earlier(lane.first.map(|_| &lane.bindings));
         let tail = Evidence::new(&View {
             slabs: &self.slabs,
             owners,
             nat,
+            node_clocks,
             settings: &self.settings,
             window: window + 1,
             until_ns: range.rows.end,
@@ -182,7 +188,7 @@ impl Run {
             settings: &self.settings,
             owners,
             coverage: &coverage,
-            steps: &steps,
+            node_clocks,
             nat,
             stage: self.stage,
             window,
@@ -242,6 +248,7 @@ impl Run {
                 slabs: &self.slabs,
                 owners,
                 nat: Translations::new(&self.bindings, &range.connections, clocks),
+                node_clocks: clocks.set(),
                 settings: &self.settings,
                 window,
                 until_ns: range.rows.end,
@@ -262,6 +269,8 @@ impl Run {
         let (Some(owners), Some(clocks)) = (self.owners.get(&upto), self.clocks_near(near)) else {
             return;
         };
+        let heartbeats = self.heartbeats(range).chain(&lane.heartbeats);
+        let node_clocks = NodeClocks::new(heartbeats, &self.slabs.names);
         for window in first..near {
             let start_ns = i64::from(window) * self.settings.window_ns;
             let time = start_ns..start_ns + self.settings.window_ns;
@@ -271,6 +280,7 @@ impl Run {
                 slabs: &self.slabs,
                 owners,
                 nat: nat.with_earlier(Some(&lane.bindings)),
+                node_clocks: &node_clocks,
                 settings: &self.settings,
                 window,
                 until_ns,

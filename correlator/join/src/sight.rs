@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::clock::Steps;
+use crate::clock::NodeClocks;
 use crate::columns::{EndCause, Ended, Ending, Exchange};
 use crate::comparison::Known;
 use crate::coverage::Coverage;
@@ -32,7 +32,7 @@ pub(crate) struct Sight<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) owners: &'a Ownership,
     pub(crate) coverage: &'a Coverage,
-    pub(crate) steps: &'a Steps,
+    pub(crate) node_clocks: &'a NodeClocks,
     pub(crate) nat: Translations<'a>,
     pub(crate) stage: Stage,
     /// The window, counted since the epoch, and its time.
@@ -57,6 +57,7 @@ impl<'a> Sight<'a> {
             slabs: self.slabs,
             owners: self.owners,
             nat: self.nat,
+            node_clocks: self.node_clocks,
             settings: self.settings,
             window: self.window,
             until_ns: self.rows.end,

@@ -4,24 +4,20 @@
 //! Many SDKs name none; such a span is of a request only where no other assignment of a pod's spans
 //! to its requests is possible, and then decides only what nothing stronger does.
 
+mod turn;
+
 use std::collections::BTreeMap;
 
-use crate::columns::{Protocol, Span};
+use crate::columns::Span;
 use crate::interval::Intervals;
 use crate::link::View;
 use crate::link::claim::Claims;
 use crate::matching;
-use crate::slab::{ExchangeId, RowId, Turn};
+use crate::slab::{ExchangeId, RowId};
 
 /// Wall clock stamps of an SDK against boot clock stamps of the kernel on one node: the clock
 /// epoch is a sample, and a span may begin just before the call that returned the bytes does.
 const SAME_NODE_TOLERANCE_NS: i64 = 2_000_000;
-
-/// A span and its exchange overlap, but for this much.
-const OVERLAP_NS: i64 = 200_000;
-
-/// A span and its exchange end within this of each other, where both were seen to end.
-const ENDS_APART_NS: i64 = 2_000_000_000;
 
 /// The server spans of one window and the exchanges they tell of.
 #[derive(Debug, Default)]
@@ -52,7 +48,9 @@ impl SpanLinks {
             *links.of_place.entry(place).or_default() += 1;
             if span.peer().is_none() {
                 nameless.entry(place).or_default().push(row);
-            } else if let Some(exchange) = turn_of(view, place, span) {
+            } else if let Some(exchange) = turn::turn_of(view, place, span)
+                && turn::is_of_one_clock(view, span, exchange)
+            {
                 links.take(row, exchange);
             }
         }
@@ -93,8 +91,9 @@ impl SpanLinks {
         let candidates: Vec<Vec<usize>> = spans.iter().map(around).collect();
         let decided = matching::forced(&candidates, &vec![1; free.len()]);
         for (&span, slot) in spans.iter().zip(decided) {
-            if let Some(slot) = slot {
-                self.take(span, free[slot]);
+            let Some(exchange) = slot.map(|slot: usize| free[slot]) else { continue };
+            if turn::is_of_one_clock(view, &slab.spans[span as usize], exchange) {
+                self.take(span, exchange);
                 self.by_time.push(span);
             }
         }
@@ -108,82 +107,6 @@ impl SpanLinks {
     pub(crate) fn is_by_time(&self, span: u32) -> bool {
         self.by_time.binary_search(&span).is_ok()
     }
-}
-
-/// The turn, on the connection that the span names by its peer, in which the span began and ended.
-fn turn_of(view: &View<'_>, place: u32, span: &Span) -> Option<ExchangeId> {
-    let peer = span.peer()?;
-    let mut turns: Vec<(i64, ExchangeId)> = Vec::new();
-    let window_ns = view.settings.window_ns;
-    let start_ns = i64::from(view.window) * window_ns;
-    let mut is_shared = false;
-    for window in view.window.saturating_sub(1)..view.window + 2 {
-        let is_near = match window.cmp(&view.window) {
-            std::cmp::Ordering::Less => span.start_ns < start_ns + ENDS_APART_NS,
-            std::cmp::Ordering::Equal => true,
-            std::cmp::Ordering::Greater => span.end_ns >= start_ns + window_ns - ENDS_APART_NS,
-        };
-        let Some(slab) = view.slabs.slab(window).filter(|_| is_near) else { continue };
-        let visible = view.visible(window);
-        let is_its = |turn: &&Turn| {
-            let row = turn.row as usize;
-            row < visible && slab.exchanges[row].remote() == peer
-        };
-        // Those begun while the span went on, and the last one before: no other can be its turn.
-        let all = slab.turns(place, peer);
-        let ended_ns = span.end_ns - SAME_NODE_TOLERANCE_NS;
-        let last_ns = span.end_ns.max(span.start_ns + SAME_NODE_TOLERANCE_NS);
-        let begun = all.partition_point(|t| t.start_ns <= last_ns);
-        for turn in all[..begun].iter().rev().filter(is_its) {
-            turns.push((turn.start_ns, RowId { window, row: turn.row }));
-            is_shared |= slab.exchanges[turn.row as usize].protocol == Protocol::Http2;
-            let last_ns = if is_shared { span.start_ns - SAME_NODE_TOLERANCE_NS } else { ended_ns };
-            if turn.start_ns < last_ns {
-                break;
-            }
-        }
-    }
-    turns.sort_unstable();
-    if is_shared {
-        return stream_of(view, span, &turns);
-    }
-    let within = |tolerance_ns: i64| -> (Option<ExchangeId>, usize) {
-        // Turns follow each other: those begun before the span, but not followed by one before
-        // the span's end.
-        let begun = turns.partition_point(|t| t.0 <= span.start_ns + tolerance_ns);
-        let followed = turns.partition_point(|t| t.0 < span.end_ns - tolerance_ns);
-        let held = turns.get(followed.saturating_sub(1)..begun).unwrap_or_default();
-        // A span that began after the turn's end, or ended before its begin, is of a turn that was
-        // not seen: the stamps of one node differ by less than turns do.
-        let is_open = |id: &ExchangeId| {
-            let turn = view.slabs.exchange(*id);
-            span.start_ns <= turn.upper_ns().saturating_add(tolerance_ns.min(OVERLAP_NS))
-                && turn.start_ns <= span.end_ns + OVERLAP_NS
-        };
-        let mut open = held.iter().map(|&(_, id)| id).filter(is_open);
-        (open.next(), 1 + open.count())
-    };
-    match within(SAME_NODE_TOLERANCE_NS) {
-        (Some(one), 1) => Some(one),
-        (None, _) => None,
-        _ => match within(0) {
-            (Some(one), 1) => Some(one),
-            _ => None,
-        },
-    }
-}
-
-/// The only one of the turns, of a connection where they need not follow each other, that begins and
-/// ends with the span.
-fn stream_of(view: &View<'_>, span: &Span, turns: &[(i64, ExchangeId)]) -> Option<ExchangeId> {
-    let goes_with = |id: &ExchangeId| {
-        let turn = view.slabs.exchange(*id);
-        let is_near = |a: i64, b: i64| a.abs_diff(b) <= SAME_NODE_TOLERANCE_NS as u64;
-        is_near(turn.start_ns, span.start_ns) && is_near(turn.end_ns, span.end_ns)
-    };
-    let mut going = turns.iter().map(|&(_, id)| id).filter(goes_with);
-    let first = going.next()?;
-    going.next().is_none().then_some(first)
 }
 
 impl View<'_> {

@@ -7,6 +7,7 @@ use crate::link::proxy::{Lines, Told};
 use crate::reason::Reason;
 use crate::relay::half::{self, HalfCalls};
 use crate::relay::place::Scene;
+use crate::relay::set_clock::SetClock;
 use crate::relay::thread::Threads;
 use crate::relay::{Cause, Made, by_span};
 use crate::sight::Sight;
@@ -91,6 +92,7 @@ pub(super) struct Context<'a> {
     pub(super) sight: &'a Sight<'a>,
     scene: &'a Scene,
     unseen: Option<&'a Intervals>,
+    set_clock: SetClock<'a>,
     /// Made when the first call asks.
     threads: Option<Threads<'a>>,
 }
@@ -101,7 +103,7 @@ impl<'a> Context<'a> {
         scene: &'a Scene,
         unseen: Option<&'a Intervals>,
     ) -> Self {
-        Self { sight, scene, unseen, threads: None }
+        Self { sight, scene, unseen, set_clock: SetClock::new(sight, scene), threads: None }
     }
 
     pub(super) fn cause_by_span(&mut self, call: ExchangeId) -> Option<Cause> {
@@ -153,7 +155,8 @@ impl<'a> Context<'a> {
     }
 
     pub(super) fn threads(&mut self) -> &mut Threads<'a> {
-        self.threads.get_or_insert_with(|| Threads::new(self.sight, self.scene))
+        let new = || Threads::new(self.sight, self.scene, &self.set_clock);
+        self.threads.get_or_insert_with(new)
     }
 
     /// What times decided is in doubt where the node's clock was set, and what they left undecided
@@ -164,12 +167,12 @@ impl<'a> Context<'a> {
         if is_exact {
             return cause;
         }
-        if let Some(by_ns) = self.clock_was_set(call, &cause) {
-            let client = sight.exchange(call);
-            let (from_ns, to_ns) = (client.start_ns - by_ns, client.upper_ns().max(client.end_ns));
+        if let Some(by_ns) = self.set_clock.doubt(call, &cause) {
+            let made_ns = sight.exchange(call).start_ns;
             let may_be = |id: &ExchangeId| {
                 let server = sight.exchange(*id);
-                server.start_ns <= to_ns.saturating_add(by_ns) && from_ns <= server.upper_ns()
+                server.start_ns <= made_ns.saturating_add(by_ns)
+                    && made_ns.saturating_sub(by_ns) <= server.upper_ns()
             };
             let candidates: Vec<ExchangeId> =
                 self.scene.servers.iter().copied().filter(may_be).collect();
@@ -188,20 +191,6 @@ impl<'a> Context<'a> {
             }
             cause => cause,
         }
-    }
-
-    /// By how much the clock was set while the call, or a request that may have caused it, went on.
-    fn clock_was_set(&self, call: ExchangeId, cause: &Cause) -> Option<i64> {
-        let sight = self.sight;
-        let client = sight.exchange(call);
-        let requests = match cause {
-            Cause::Parent(parent) => std::slice::from_ref(&parent.server),
-            Cause::Undecided { candidates, .. } => &candidates[..],
-            Cause::Root | Cause::Orphan(_) => &[],
-        };
-        let requests = requests.iter().map(|&id| sight.exchange(id));
-        let from_ns = requests.map(|r| r.start_ns).fold(client.start_ns, i64::min);
-        sight.steps.doubt(client.node, from_ns, client.end_ns)
     }
 
     /// Why more requests may have been served at the call's begin than were seen.

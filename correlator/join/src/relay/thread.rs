@@ -12,6 +12,7 @@ use crate::reason::Reason;
 use crate::relay::Cause;
 use crate::relay::decided::Doubt;
 use crate::relay::place::Scene;
+use crate::relay::set_clock::{self, SetClock};
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, RowId};
 
@@ -65,11 +66,12 @@ impl Habits {
 }
 
 impl<'a> Threads<'a> {
-    pub(super) fn new(sight: &'a Sight<'a>, scene: &'a Scene) -> Self {
+    pub(super) fn new(sight: &'a Sight<'a>, scene: &'a Scene, set_clock: &SetClock<'_>) -> Self {
         let exchanges = scene.servers.iter().map(|&s| sight.exchange(s));
         let open = Intervals::new(exchanges.map(|e| (e.start_ns, e.upper_ns())));
         let calls = scene.clients.iter().map(|&c| sight.exchange(c));
-        let unasked = calls.filter(|c| open.around(c.start_ns, c.start_ns).is_empty());
+        let unasked = calls
+            .filter(|c| open.around(c.start_ns, c.start_ns).is_empty() && set_clock.is_sure_at(c));
         let called_unasked = unasked.map(|c| c.remote()).collect();
         let habits = habits(sight, scene.place);
         Self {
@@ -263,7 +265,8 @@ impl<'a> Threads<'a> {
     }
 }
 
-/// What the windows in sight show of the processes of a place.
+/// What the windows in sight show of the processes of a place. What was served at once is not seen
+/// in stamps that may be of two clocks.
 fn habits(sight: &Sight<'_>, place: u32) -> BTreeMap<u32, Habits> {
     let mut habits: BTreeMap<u32, Habits> = BTreeMap::new();
     let mut busy_until: BTreeMap<(u32, u32), i64> = BTreeMap::new();
@@ -275,6 +278,9 @@ fn habits(sight: &Sight<'_>, place: u32) -> BTreeMap<u32, Habits> {
         };
         for &row in slab.servers(place).iter().filter(is_seen) {
             let row = &slab.exchanges[row as usize];
+            if set_clock::doubt_of(sight, row).is_some() {
+                continue;
+            }
             let busy = busy_until.entry((row.process, row.thread)).or_insert(i64::MIN);
             let overlaps = row.start_ns < *busy;
             *busy = (*busy).max(row.end_ns);

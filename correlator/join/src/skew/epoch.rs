@@ -12,6 +12,9 @@ pub const SAMPLE_GAP_NS_MAX: i64 = 60 * crate::SECOND;
 /// A sample reads two clocks one after the other and may be interrupted between them.
 const READING_NOISE_NS: i64 = 1_000_000;
 
+/// A wall clock that is slewed gains at most 500 ppm (Linux, adjtimex); twice that is a step.
+const SLEW_PER_NS: i64 = 1_000;
+
 /// Differences of wall and boot clock further apart than this are of two boots or as good as that:
 /// stamps from between them can't be placed.
 const BOOT_NS: i64 = 15 * 60 * crate::SECOND;
@@ -22,6 +25,8 @@ pub struct ClockSample {
     pub node: u32,
     pub boot_ns: i64,
     pub wall_ns: i64,
+    /// What the node did before this wall time had been told by then, and so not with a later clock.
+    pub told_to_ns: i64,
 }
 
 /// The epochs of every node.
@@ -42,6 +47,9 @@ struct Node {
 struct Step {
     from_ns: i64,
     to_ns: i64,
+    /// By how much the clock was set; 0 where it was slewed, or the node booted: nothing that it did
+    /// went on then.
+    by_ns: i64,
 }
 
 impl Epochs {
@@ -70,6 +78,14 @@ impl Epochs {
     /// Whether the node's clock was set between any two of its samples.
     pub fn is_set(&self, node: u32) -> bool {
         self.nodes.get(node as usize).is_some_and(|seen| !seen.steps.is_empty())
+    }
+
+    /// By how much, at most, stamps of a node between two moments may be off each other; none where
+    /// its clock was not set.
+    pub fn set_by(&self, node: u32, from_ns: i64, to_ns: i64) -> Option<i64> {
+        let steps = self.nodes.get(node as usize)?.steps.iter();
+        let near = steps.filter(|s| s.by_ns > 0 && s.from_ns <= to_ns && from_ns <= s.to_ns);
+        near.map(|s| s.by_ns).max()
     }
 
     /// From when on the clock's stamps are surely its own; none for the first epoch that is known.
@@ -116,17 +132,24 @@ impl ClockSample {
     }
 }
 
+/// What had not been told at the old sample may have gone out with either clock, and so may what
+/// happened since, until the new one.
 fn step(old: &ClockSample, new: &ClockSample) -> Option<Step> {
-    let jump_ns = new.ahead_ns() - old.ahead_ns();
-    let passed_ns = new.boot_ns - old.boot_ns;
-    (jump_ns.abs() > READING_NOISE_NS).then(|| Step {
-        from_ns: old.wall_ns + jump_ns.min(0),
-        to_ns: old.wall_ns + passed_ns + jump_ns.max(0),
+    let jump_ns = new.ahead_ns().saturating_sub(old.ahead_ns());
+    let by_ns = jump_ns.saturating_abs();
+    let passed_ns = new.boot_ns.saturating_sub(old.boot_ns).max(0);
+    let is_slewed = by_ns <= READING_NOISE_NS + passed_ns / SLEW_PER_NS;
+    (by_ns > READING_NOISE_NS).then(|| Step {
+        // The heartbeat itself may have been told with either.
+        from_ns: old.told_to_ns.min(old.wall_ns).saturating_sub(by_ns),
+        to_ns: new.wall_ns.saturating_add((-jump_ns).max(0)),
+        by_ns: if is_slewed { 0 } else { by_ns },
     })
 }
 
 fn restart(old: &ClockSample, new: &ClockSample) -> Step {
-    Step { from_ns: old.wall_ns.min(new.wall_ns), to_ns: old.wall_ns.max(new.wall_ns) }
+    let (from_ns, to_ns) = (old.wall_ns.min(new.wall_ns), old.wall_ns.max(new.wall_ns));
+    Step { from_ns, to_ns, by_ns: 0 }
 }
 
 #[cfg(test)]
@@ -140,6 +163,7 @@ mod tests {
             node: 0,
             boot_ns: boot * SECOND,
             wall_ns: wall * SECOND,
+            told_to_ns: wall * SECOND,
         };
         let mut samples: Vec<_> = samples.iter().map(sample).collect();
         for _ in 0..samples.len() {
@@ -161,7 +185,7 @@ mod tests {
     fn clock_set_forward_begins_an_epoch_once_that_is_certain() {
         check(
             &[(0, 100), (10, 110), (20, 125), (30, 135)],
-            &[(109, 0), (110, -1), (124, -1), (125, 1), (135, 1)],
+            &[(104, 0), (105, -1), (124, -1), (125, 1), (135, 1)],
         );
     }
 
@@ -179,6 +203,44 @@ mod tests {
             &[(5_000, 100_000), (5_010, 100_010), (5, 100_050), (15, 100_060)],
             &[(100_005, 0), (100_020, -1), (100_055, 1)],
         );
+    }
+
+    #[test]
+    fn stamps_of_what_was_told_after_a_step_are_in_doubt_and_others_are_not() {
+        let ms = SECOND / 1_000;
+        let samples = [(10, 10_400), (12, 12_400), (14, 14_000), (16, 16_001)];
+        let samples = samples.map(|(boot_s, wall_ms)| ClockSample {
+            node: 0,
+            boot_ns: boot_s * SECOND,
+            wall_ns: wall_ms * ms,
+            told_to_ns: (wall_ms - 1_000) * ms,
+        });
+        let epochs = Epochs::new(1, &samples);
+        for (from_ms, to_ms, expected) in [
+            (10_000, 10_999, None),
+            (10_000, 11_000, Some(400 * ms)),
+            (14_400, 15_000, Some(400 * ms)),
+            (14_401, 16_001, None),
+        ] {
+            let found = epochs.set_by(0, from_ms * ms, to_ms * ms);
+            assert_eq!(found, expected, "{from_ms}..{to_ms}");
+        }
+    }
+
+    #[test]
+    fn slewing_and_booting_put_no_stamp_of_a_node_in_doubt() {
+        let ms = SECOND / 1_000;
+        for later in [(20_000, 20_011), (5, 60_000_000)] {
+            let samples = [(10_000, 10_000), later].map(|(boot_ms, wall_ms)| ClockSample {
+                node: 0,
+                boot_ns: boot_ms * ms,
+                wall_ns: wall_ms * ms,
+                told_to_ns: wall_ms * ms,
+            });
+            let epochs = Epochs::new(1, &samples);
+            assert!(epochs.is_set(0));
+            assert_eq!(epochs.set_by(0, 0, 100_000_000 * ms), None, "{later:?}");
+        }
     }
 
     #[test]

@@ -248,10 +248,13 @@ fn clock_that_was_set_has_no_offset_until_its_new_epoch_was_measured() {
             let boot_ns = ten * 10 * SECOND;
             let unset = TrueClock { set: None, ..b };
             let (boot_b, wall_b) = (unset.at(boot_ns), b.at(boot_ns));
-            [
-                ClockSample { node: 0, boot_ns, wall_ns: a.at(boot_ns) },
-                ClockSample { node: 1, boot_ns: boot_b, wall_ns: wall_b },
-            ]
+            let sample = |node, boot_ns, wall_ns| ClockSample {
+                node,
+                boot_ns,
+                wall_ns,
+                told_to_ns: wall_ns,
+            };
+            [sample(0, boot_ns, a.at(boot_ns)), sample(1, boot_b, wall_b)]
         })
         .collect();
     let epochs = Epochs::new(2, &samples);

@@ -26,7 +26,7 @@ fn unanswered(scene: &mut Scene, start: i64) {
 }
 
 /// The clock of node-2 is this much ahead, from a moment on.
-fn ahead(scene: &mut Scene, from: i64, ms: i64) {
+pub(crate) fn ahead(scene: &mut Scene, from: i64, ms: i64) {
     for e in scene.seen.exchanges.iter_mut().filter(|e| e.node == "node-2") {
         if e.start_ns >= ns(from) {
             for time in [&mut e.start_ns, &mut e.end_ns, &mut e.event_ns] {
@@ -38,7 +38,7 @@ fn ahead(scene: &mut Scene, from: i64, ms: i64) {
 }
 
 /// Agents say what their two clocks show; that of node-2 was set by `set_ms` at a moment.
-fn sampled(scene: &mut Scene, set_at: i64, set_ms: i64) {
+pub(crate) fn sampled(scene: &mut Scene, set_at: i64, set_ms: i64) {
     for beat in &mut scene.seen.heartbeats {
         let is_set = beat.node == "node-2" && beat.event_ns >= ns(set_at);
         beat.clock_boot_ns = beat.event_ns - T0 / 2;

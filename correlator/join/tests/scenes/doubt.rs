@@ -265,43 +265,6 @@ fn call_that_a_pod_also_makes_unasked_is_not_the_only_open_requests() {
     assert!(!rows.ambiguous.is_empty());
 }
 
-#[test]
-fn span_that_ended_before_a_turn_began_is_not_that_turns() {
-    let mut scene = Scene::new();
-    request_from_outside(&mut scene, 0, 100, 180, 5);
-    // Of a turn on the same connection that was lost, a millisecond before this one.
-    let span = scene.server_span("lost", None, &FRONTEND_0, (INGRESS.ip, 50_000), 100, 101);
-    span.status_code = Some(500);
-    let path = scene.rows().paths.remove(0);
-    assert_eq!(path.trace_id, None);
-}
-
-#[test]
-fn span_is_of_the_stream_that_it_begins_and_ends_with_and_not_of_the_last_one_before_its_end() {
-    let mut scene = Scene::new();
-    for (n, start, end) in [(0, 100, 140), (1, 110, 170)] {
-        scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_000, start, end, (77, 5 + n)));
-    }
-    for exchange in &mut scene.seen.exchanges {
-        exchange.protocol = Some("http2".into());
-    }
-    scene.server_span("a", None, &FRONTEND_0, (INGRESS.ip, 50_000), 101, 139).status_code =
-        Some(201);
-    let status = |scene: &Scene| -> Vec<_> {
-        let mut hops = scene.rows().hops;
-        hops.sort_by_key(|h| h.start_ns);
-        hops.iter().map(|h| h.status).collect()
-    };
-    assert_eq!(status(&scene), [Some(201), None]);
-    // Two that begin and end together can't be told apart.
-    let twin = to_pod(&INGRESS, &FRONTEND_0, 50_000, 101, 141, (77, 9));
-    scene.call(&twin);
-    for exchange in &mut scene.seen.exchanges {
-        exchange.protocol = Some("http2".into());
-    }
-    assert_eq!(status(&scene), [None, None, None]);
-}
-
 /// Both ends of the last call, as they are when it gets no answer.
 fn leave_unanswered(scene: &mut Scene) {
     for exchange in scene.seen.exchanges.iter_mut().rev().take(2) {

@@ -5,16 +5,6 @@ use crate::scene::{FRONTEND_0, INGRESS, Scene, line};
 use crate::calls::{cart_call, request_from_outside, to_pod};
 
 #[test]
-fn span_of_a_turn_that_was_lost_is_not_the_turn_befores() {
-    let mut scene = Scene::new();
-    scene.arrival(40_000, 100, 150, 300);
-    let masqueraded = ("10.89.0.11", 50_000);
-    scene.server_span("lost", None, &INGRESS, masqueraded, 300, 350).status_code = Some(500);
-    let path = scene.rows().paths.remove(0);
-    assert_eq!((path.status, path.trace_id.as_deref()), (None, None));
-}
-
-#[test]
 fn span_that_is_its_own_ancestor_causes_nothing() {
     let mut scene = Scene::new();
     request_from_outside(&mut scene, 0, 100, 180, 5);
