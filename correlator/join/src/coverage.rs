@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::SECOND;
 use crate::columns::Heartbeat;
 use crate::names::Name;
 use crate::reason::Reason;
@@ -15,6 +16,10 @@ use crate::reason::Reason;
 /// them to wall time with a clock sample of its own, which differs by nanoseconds, or by what the
 /// wall clock was slewed meanwhile (at most 500 ppm: 1 ms in 2 s).
 const SEAM_NS: i64 = 1_000_000;
+
+/// What is shipped is counted at once, and what was lost when its time is vouched for: after 2 s of
+/// silence, by a sweep each 2 s, with a heartbeat each 2 s.
+const LOSS_COUNTED_AFTER_NS: i64 = 6 * SECOND;
 
 /// Part that is lost at each end: both ends are lost once in a thousand times.
 const LOST_AT_ONE_END: f64 = 0.0315;
@@ -110,16 +115,19 @@ impl Coverage {
 
 impl Agent {
     /// One interval holds few rows, and what it lost may be counted in it while what it shipped is
-    /// counted in the next: the share is that of all that is in sight, and an interval stands out
-    /// where it lost more than chance makes of that share of its rows and its neighbours'.
+    /// counted before: the share is that of all that is in sight, and an interval stands out where
+    /// it lost more than chance makes of that share of its rows and those near it.
     fn find_torn(&mut self) {
-        let is_torn = |at: usize| {
-            let near = &self.intervals[at.saturating_sub(1)..self.intervals.len().min(at + 2)];
-            let here = self.intervals[at].lost;
-            let expected = self.share * near.iter().map(Interval::rows).sum::<i128>() as f64;
-            here > 0 && (self.share > LOST_AT_ONE_END || here as f64 > lost_by_chance(expected))
+        let is_torn = |interval: &Interval| {
+            let from_ns = interval.from_ns.saturating_sub(LOSS_COUNTED_AFTER_NS);
+            let to_ns = interval.to_ns.saturating_add(LOSS_COUNTED_AFTER_NS);
+            let begun = self.intervals.partition_point(|i| i.from_ns <= to_ns);
+            let near = self.intervals[..begun].iter().filter(|i| i.to_ns >= from_ns);
+            let expected = self.share * near.map(Interval::rows).sum::<i128>() as f64;
+            let is_much = || interval.lost as f64 > lost_by_chance(expected);
+            interval.lost > 0 && (self.share > LOST_AT_ONE_END || is_much())
         };
-        self.is_torn = (0..self.intervals.len()).map(is_torn).collect();
+        self.is_torn = self.intervals.iter().map(is_torn).collect();
     }
 
     fn check(
@@ -239,13 +247,17 @@ mod tests {
 
     /// Ten intervals of ten seconds each, with what each lost and shipped.
     fn nearly_whole(rows: [(i64, i64); 10]) -> [bool; 10] {
+        nearly_whole_each(10 * SECOND, rows)
+    }
+
+    fn nearly_whole_each(length_ns: i64, rows: [(i64, i64); 10]) -> [bool; 10] {
         let node = Names::default().name("n");
         let heartbeats: Vec<_> = (0..)
             .zip(rows)
             .map(|(at, (lost, shipped))| Heartbeat {
-                covered_from_ns: at * 10,
-                covered_to_ns: at * 10 + 10,
-                event_ns: at * 10 + 10,
+                covered_from_ns: at * length_ns,
+                covered_to_ns: (at + 1) * length_ns,
+                event_ns: (at + 1) * length_ns,
                 clock_epoch_ns: 0,
                 clock_boot_ns: 0,
                 clock_wall_ns: 0,
@@ -257,9 +269,10 @@ mod tests {
             .collect();
         let coverage = Coverage::new(heartbeats.iter());
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|at| {
-            let found = coverage.nearly_whole(Some(node), at * 10 + 2, at * 10 + 5);
+            let (from_ns, to_ns) = (at * length_ns + 2, at * length_ns + 5);
+            let found = coverage.nearly_whole(Some(node), from_ns, to_ns);
             let is_lossless = rows[at as usize].0 == 0;
-            assert_eq!(coverage.whole(Some(node), at * 10 + 2, at * 10 + 5).is_ok(), is_lossless);
+            assert_eq!(coverage.whole(Some(node), from_ns, to_ns).is_ok(), is_lossless);
             assert!(matches!(found, Ok(()) | Err(Reason::MissingLostEvents)), "{found:?}");
             found.is_ok()
         })
@@ -289,6 +302,16 @@ mod tests {
         burst[6].0 = 60;
         let expected = [true, true, true, true, true, true, false, true, true, true];
         assert_eq!(nearly_whole(burst), expected);
+    }
+
+    #[test]
+    fn loss_that_is_counted_some_heartbeats_after_its_rows_were_shipped_stands_out_of_nothing() {
+        let mut last_seconds = [(0, 1); 10];
+        last_seconds[2..7].copy_from_slice(&[(0, 5_400), (95, 8_000), (174, 260), (70, 1), (0, 1)]);
+        assert_eq!(nearly_whole_each(2 * SECOND, last_seconds), [true; 10]);
+        // As much in a moment that nothing was shipped near.
+        last_seconds[9].0 = 70;
+        assert!(!nearly_whole_each(2 * SECOND, last_seconds)[9]);
     }
 
     #[test]
