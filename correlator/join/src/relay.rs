@@ -4,6 +4,7 @@
 //! overrules an earlier one. A call that more than one request may have caused stays undecided.
 
 mod by_span;
+mod company;
 mod decided;
 mod half;
 pub(crate) mod place;

@@ -1,6 +1,7 @@
 //! What caused the calls of one place: its spans first, then its lines or its threads, each as far
 //! as requests that were not seen leave it sure.
 
+use crate::columns::Exchange;
 use crate::interval::Intervals;
 use crate::link::Parent;
 use crate::link::proxy::{Lines, Told};
@@ -155,7 +156,11 @@ impl<'a> Context<'a> {
     }
 
     pub(super) fn threads(&mut self) -> &mut Threads<'a> {
-        let new = || Threads::new(self.sight, self.scene, &self.set_clock);
+        let has_unseen =
+            |at_ns: i64| self.unseen.is_some_and(|unseen| !unseen.around(at_ns, at_ns).is_empty());
+        let is_explained =
+            |call: &Exchange| has_unseen(call.start_ns) || !self.set_clock.is_sure_at(call);
+        let new = || Threads::new(self.sight, self.scene, is_explained);
         self.threads.get_or_insert_with(new)
     }
 

@@ -8,11 +8,13 @@ use crate::interval::Intervals;
 use crate::link::Parent;
 use crate::link::claim::Claim;
 use crate::names::Name;
+use crate::ownership::Owner;
 use crate::reason::Reason;
 use crate::relay::Cause;
+use crate::relay::company::{self, Company};
 use crate::relay::decided::Doubt;
 use crate::relay::place::Scene;
-use crate::relay::set_clock::{self, SetClock};
+use crate::relay::set_clock;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, RowId};
 
@@ -66,12 +68,17 @@ impl Habits {
 }
 
 impl<'a> Threads<'a> {
-    pub(super) fn new(sight: &'a Sight<'a>, scene: &'a Scene, set_clock: &SetClock<'_>) -> Self {
+    /// `is_explained` tells of a call whether some request that was not seen may have made it.
+    pub(super) fn new(
+        sight: &'a Sight<'a>,
+        scene: &'a Scene,
+        is_explained: impl Fn(&Exchange) -> bool,
+    ) -> Self {
         let exchanges = scene.servers.iter().map(|&s| sight.exchange(s));
         let open = Intervals::new(exchanges.map(|e| (e.start_ns, e.upper_ns())));
         let calls = scene.clients.iter().map(|&c| sight.exchange(c));
-        let unasked = calls
-            .filter(|c| open.around(c.start_ns, c.start_ns).is_empty() && set_clock.is_sure_at(c));
+        let unasked = calls.filter(|c| open.around(c.start_ns, c.start_ns).is_empty());
+        let unasked = unasked.filter(|c| !is_explained(c));
         let called_unasked = unasked.map(|c| c.remote()).collect();
         let habits = habits(sight, scene.place);
         Self {
@@ -195,29 +202,39 @@ impl<'a> Threads<'a> {
         unseen <= UNSEEN_BESIDE_MAX
     }
 
-    /// A request leaves no trace where both of its ends were lost, or its only one. How often one
-    /// is served beside another is what was seen of that, and at least what so many requests of
-    /// that length make if they come independently, and three more of them than came.
+    /// A request leaves no trace where both of its ends were lost, or its only one.
     fn find_unseen_beside(&self, node: Name) -> f64 {
-        let sight = self.sight;
-        let coverage = sight.coverage;
-        let servers = &self.scene.servers;
-        let lost_by_caller = |&s: &ExchangeId| match sight.client_of(s) {
-            Claim::One(client) => coverage.share_lost(sight.exchange(client).node),
-            Claim::Nobody | Claim::Several => 1.0,
-        };
-        let callers = servers.iter().map(lost_by_caller).fold(0.0, f64::max);
-        let (mut busy_ns, mut beside, mut until_ns) = (0.0, 0, i64::MIN);
-        for server in servers.iter().map(|&s| sight.exchange(s)) {
-            busy_ns += (server.end_ns - server.start_ns) as f64;
-            beside += usize::from(server.start_ns < until_ns);
-            until_ns = until_ns.max(server.end_ns);
+        let coverage = self.sight.coverage;
+        let lost_by_caller =
+            |&s: &ExchangeId| self.caller_node(s).map_or(1.0, |node| coverage.share_lost(node));
+        let callers = self.scene.servers.iter().map(lost_by_caller).fold(0.0, f64::max);
+        let lost = coverage.share_lost(node) * callers;
+        let own = Company::new(self.sight, self.scene.servers.iter().copied());
+        let unseen = lost * own.rate();
+        // Its like run the same code, and a few pods say more than one.
+        if unseen > UNSEEN_BESIDE_MAX && own.beside == 0 {
+            let alike = self.places_alike().into_iter();
+            let alike =
+                alike.map(|place| Company::new(self.sight, company::servers(self.sight, place)));
+            return unseen.min(lost * alike.fold(Company::default(), Company::and).rate());
         }
-        let count = servers.len().max(1) as f64;
-        let first_ns = servers.first().map_or(until_ns, |&s| sight.exchange(s).start_ns);
-        let lasted_ns = until_ns.saturating_sub(first_ns).max(sight.settings.window_ns);
-        let by_chance = busy_ns * (count + 3.0) / count / lasted_ns as f64;
-        coverage.share_lost(node) * callers * by_chance.max(beside as f64 / count)
+        unseen
+    }
+
+    /// The node that a request came from, where an agent may have seen it.
+    fn caller_node(&self, server: ExchangeId) -> Option<Name> {
+        let sight = self.sight;
+        match sight.client_of(server) {
+            Claim::One(client) => Some(sight.exchange(client).node),
+            Claim::Several => None,
+            Claim::Nobody => {
+                let server = sight.exchange(server);
+                match sight.owners.holder(server.remote_ip, server.start_ns) {
+                    Owner::Pod(pod) => pod.node,
+                    _ => None,
+                }
+            }
+        }
     }
 
     /// The last request that a thread began at a moment or before.

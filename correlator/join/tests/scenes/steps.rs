@@ -1,7 +1,7 @@
 //! A clock that is set: what its node's stamps prove before it and after it, and do not meanwhile.
 
-use crate::clocks::{ahead, sampled};
 use crate::calls::to_pod;
+use crate::clocks::{ahead, sampled};
 use crate::scene::{CART_1, FRONTEND_0, FRONTEND_1, INGRESS, Scene, line, ns};
 
 /// Node-2's clock is set back by 400 ms between its heartbeats at 4 s and 6 s.

@@ -297,3 +297,22 @@ fn thread_that_serves_nothing_that_was_seen_calls_for_a_request_that_was_lost() 
     let told = rows.ambiguous.iter().find(|a| a.segment == "cause of a call by frontend-0");
     assert_eq!(told.unwrap().reason, "MISSING_LOST_EVENTS");
 }
+
+#[test]
+fn calls_of_one_thread_that_never_serves_two_at_once_are_sure_but_for_those_near_a_lost_request() {
+    let mut scene = Scene::new();
+    for n in 0..400 {
+        let start = i64::from(n) * 24;
+        request_from_outside(&mut scene, n, start, start + 12, 5);
+        scene.call(&on_port(51_000 + n, cart_call(start + 4, start + 8, 5)));
+    }
+    lossy(&mut scene);
+    // Its call was made while nobody was seen to ask. The caller's end tells when, but for 100 ms
+    // that the clocks of two nodes may be apart.
+    lose(&mut scene, "server", &FRONTEND_0, 50_200);
+    let rows = scene.rows();
+    let complete = rows.paths.iter().filter(|p| p.verdict == "complete").count();
+    assert_eq!(complete, 391, "{}", line(&rows));
+    assert!(hop_from(&rows, 51_100).unwrap().reasons.contains(&"OK_CONTAINMENT".to_owned()));
+    assert!(hop_from(&rows, 51_200).is_none());
+}
