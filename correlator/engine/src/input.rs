@@ -152,13 +152,16 @@ impl Input {
         look: Look,
         range: &ReadRange,
     ) -> Result<bool, InputError> {
-        let with_open_requests = range.rows.start..range.requests.end;
-        Ok(self.exchanges.touched_since(look, &with_open_requests).await?
-            || self.spans.touched_since(look, &range.rows).await?
-            || self.access_logs.touched_since(look, &range.rows).await?
-            || self.failures.touched_since(look, &range.rows).await?
-            || self.connections.touched_since(look, &range.connections).await?
-            || self.nat_bindings.touched_since(look, &range.connections).await?)
+        let ReadRange { rows, requests, connections, .. } = range;
+        // Of the time after the rows, only requests that were open before.
+        let open = [("start_ns", i64::MIN..requests.start)];
+        Ok(self.exchanges.touched_since(look, rows, &[]).await?
+            || self.exchanges.touched_since(look, requests, &open).await?
+            || self.spans.touched_since(look, rows, &[]).await?
+            || self.access_logs.touched_since(look, rows, &[]).await?
+            || self.failures.touched_since(look, rows, &[]).await?
+            || self.connections.touched_since(look, connections, &[]).await?
+            || self.nat_bindings.touched_since(look, connections, &[]).await?)
     }
 
     /// Rows of the range, and those from the last full snapshot before it on.

@@ -22,18 +22,21 @@ pub(crate) struct Arrival {
 }
 
 impl<R: Observed> Followed<R> {
-    /// Whether rows of the range came after a look.
+    /// Whether rows with event times in a range, and with other columns in theirs, came after a
+    /// look.
     pub(crate) async fn touched_since(
         &self,
         look: Look,
-        range: &Range<i64>,
+        events: &Range<i64>,
+        others: &[(&'static str, Range<i64>)],
     ) -> Result<bool, InputError> {
         let Some(table) = self.table() else { return Ok(false) };
-        let events = [("event_ns", range.clone())];
-        for file in self.overlapping(range, |file| self.came(file) > Some(look)) {
+        let mut wanted = wanted(&["event_ns"], events);
+        wanted.within.extend_from_slice(others);
+        for file in self.overlapping(events, |file| self.came(file) > Some(look)) {
             let rows = match self.recent().get(R::TABLE, &file) {
-                Some(rows) => within(&rows, &events)?,
-                None => table.read_columns(&file, &wanted(&["event_ns"], range)).await?,
+                Some(rows) => within(&rows, &wanted.within)?,
+                None => table.read_columns(&file, &wanted).await?,
             };
             if rows.iter().any(|rows| rows.num_rows() > 0) {
                 return Ok(true);
@@ -93,4 +96,51 @@ fn arrivals_of(table: &'static str, rows: &RecordBatch, known: &Pins) -> Vec<Arr
         event_ns: events.value(row),
     };
     (0..rows.num_rows()).filter(is_new).map(arrival).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{Progress, Store};
+    use tables::{Exchange, Row as _};
+
+    use super::*;
+    use crate::input::recent::{Decoded, Recent};
+
+    /// Exchanges from and until these times.
+    async fn follow(store: &Store, recent: &Recent, times: &[(i64, i64)]) -> Followed<Exchange> {
+        let exchange = |&(start_ns, event_ns): &(i64, i64)| {
+            let hour = tables::hour_of_ns(event_ns);
+            Exchange { hour, event_ns, start_ns, ..Exchange::default() }
+        };
+        let table = store.table(&tables::spec::<Exchange>()).await.unwrap();
+        let rows: Vec<Exchange> = times.iter().map(exchange).collect();
+        let staged = table.stage_rows(&rows, "collector-1-1").await.unwrap();
+        table.append(staged, Progress::new("collector-1", 1)).await.unwrap();
+        let mut followed = Followed::new(store, recent);
+        followed.refresh(2).await.unwrap();
+        followed
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn range_is_touched_by_rows_in_it_that_began_in_time_and_came_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).await.unwrap();
+        let recent = Recent::new(1 << 20);
+        let followed = follow(&store, &recent, &[(0, 10), (20, 30)]).await;
+        for is_kept in [false, true] {
+            let touched = async |look: Look, events: Range<i64>, began: Range<i64>| {
+                followed.touched_since(look, &events, &[("start_ns", began)]).await.unwrap()
+            };
+            assert!(touched(1, 10..20, 0..20).await);
+            assert!(!touched(2, 10..20, 0..20).await);
+            assert!(!touched(1, 11..30, 0..30).await);
+            assert!(touched(1, 20..40, 0..30).await);
+            assert!(!touched(1, 20..40, 0..20).await);
+            let file = &followed.overlapping(&(0..40), |_| true)[0];
+            assert_eq!(recent.get(Exchange::TABLE, file).is_some(), is_kept);
+            let whole = Wanted { within: Vec::new(), ..wanted(&["event_ns", "start_ns"], &(0..1)) };
+            let rows = followed.table().unwrap().read_columns(file, &whole).await.unwrap();
+            recent.keep(Exchange::TABLE, file, &Decoded::new(rows));
+        }
+    }
 }

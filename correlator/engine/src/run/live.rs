@@ -85,8 +85,8 @@ impl Live {
         })
     }
 
-    /// Looks at the raw tables once and writes what is due: all provisional runs, then revisions,
-    /// then one final run, so that a backlog of final windows does not hold up new paths. True when
+    /// Looks at the raw tables once and writes what is due: all provisional runs, then one run of
+    /// revised or final windows, so that a backlog of these does not hold up new paths. True when
     /// more is due.
     pub(super) async fn round(
         &mut self,
@@ -103,9 +103,9 @@ impl Live {
         };
         self.late.record(&mut self.input, next.final_ns, &self.settings).await?;
         let runs = runs(&schedule::due(watermark_ns, &next, &self.settings), &self.settings);
-        let is_final = |run: &&Run| run.stage == Stage::Final;
-        let first_final = runs.iter().find(is_final);
-        for run in runs.iter().filter(|run| !is_final(run)).chain(first_final) {
+        let is_new = |run: &&Run| run.stage == Stage::Provisional;
+        let mut others = runs.iter().filter(|run| !is_new(run));
+        for run in runs.iter().filter(is_new).chain(others.next()) {
             if *stop.borrow() {
                 return Ok(false);
             }
@@ -119,7 +119,7 @@ impl Live {
             }
         }
         self.forget();
-        Ok(runs.iter().filter(is_final).count() > 1)
+        Ok(others.next().is_some())
     }
 
     /// Records what is done and not recorded yet.

@@ -49,9 +49,13 @@ struct Grouped<'a> {
 
 impl<'a> Grouped<'a> {
     fn new(ids: &'a StringArray) -> Self {
-        let mut rows: Vec<usize> = (0..ids.len()).collect();
-        rows.sort_by_key(|row| id(ids, *row));
-        Self { ids, rows }
+        // The beginnings of ids tell nearly all groups apart.
+        let mut rows: Vec<(u64, usize)> =
+            (0..ids.len()).map(|row| (beginning(id(ids, row)), row)).collect();
+        rows.sort_unstable_by(|(a, left), (b, right)| {
+            a.cmp(b).then_with(|| id(ids, *left).cmp(&id(ids, *right))).then(left.cmp(right))
+        });
+        Self { ids, rows: rows.into_iter().map(|(_, row)| row).collect() }
     }
 
     fn groups<'b>(&'b self) -> impl Iterator<Item = (Option<&'a str>, &'b [usize])> {
@@ -62,6 +66,15 @@ impl<'a> Grouped<'a> {
 
 fn id(ids: &StringArray, row: usize) -> Option<&str> {
     ids.is_valid(row).then(|| ids.value(row))
+}
+
+/// A number that is no less for a greater id.
+fn beginning(id: Option<&str>) -> u64 {
+    let mut bytes = [0; 8];
+    for (byte, of_id) in bytes.iter_mut().zip(id.unwrap_or_default().bytes()) {
+        *byte = of_id;
+    }
+    u64::from_be_bytes(bytes)
 }
 
 /// What compares rows, column by column.
@@ -85,5 +98,27 @@ impl Comparison {
             self.0.iter().all(|column| column(before, now).is_eq())
         };
         before.len() == now.len() && before.iter().zip(now).all(are_same)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_come_in_the_order_of_their_ids_with_their_rows_in_order() {
+        let ids = [Some("0123456789"), None, Some("01234567"), Some("0123456788"), Some("1"), None];
+        let ids = StringArray::from([&ids[..], &[Some("01234567"), Some("")]].concat());
+        let grouped = Grouped::new(&ids);
+        let found: Vec<_> = grouped.groups().map(|(id, rows)| (id, rows.to_vec())).collect();
+        let expected = [
+            (None, vec![1, 5]),
+            (Some(""), vec![7]),
+            (Some("01234567"), vec![2, 6]),
+            (Some("0123456788"), vec![3]),
+            (Some("0123456789"), vec![0]),
+            (Some("1"), vec![4]),
+        ];
+        assert_eq!(found, expected);
     }
 }
