@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// Seconds between heartbeats, as agents are set
     #[arg(long, default_value_t = 2.0)]
     heartbeat_s: f64,
+    /// Memory for raw rows that later runs read again, MiB: all stages' rows of the default traffic
+    #[arg(long, default_value_t = 2_048)]
+    raw_memory: usize,
     /// Folder for the run; what it holds is removed at the end
     #[arg(long, default_value = "target/bench")]
     cache: PathBuf,
@@ -67,6 +70,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let mut config = Config::new(folder.join("tables").to_string_lossy());
     config.settings.lateness_ns = args.lateness_s * SECOND_NS;
     config.settings.revise_after_ns = args.revise_s.iter().map(|s| s * SECOND_NS).collect();
+    config.raw_bytes_max = args.raw_memory << 20;
 
     // Heartbeats go on after the traffic, so the simulator does too.
     let traffic_end_ns = live_start() * SECOND_NS + (args.seconds * SECOND_NS as f64) as i64;

@@ -67,6 +67,8 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     config.poll = Duration::from_millis(100);
     // Raw rows that stand still are revised by nothing; what is measured is one stage.
     config.settings.revise_after_ns.clear();
+    // Alone, a stage passes over its rows once.
+    config.raw_bytes_max = 0;
     if args.stage == Stage::Final {
         config.settings.lateness_ns = FINAL_LATENESS_NS;
     }

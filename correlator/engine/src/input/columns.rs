@@ -166,8 +166,8 @@ async fn read<R: Observed>(
     }
 }
 
-/// All rows of a file, where they are known, or where other runs will want them too. None where few
-/// of them are wanted.
+/// All rows of a file, where they are known or most of them are wanted, and other runs will want
+/// them too.
 async fn whole<R: Observed>(
     table: &Table,
     file: &FileRef,
@@ -178,13 +178,20 @@ async fn whole<R: Observed>(
         return Ok(None);
     }
     let known = recent.get(R::TABLE, file);
-    if known.is_some() || wanted.within.len() > 1 {
+    if known.is_some() || !wants_most(file, wanted) {
         return Ok(known);
     }
     let all = Wanted { within: Vec::new(), ..wanted.clone() };
     let rows = Arc::new(table.read_columns(file, &all).await?);
     recent.keep(R::TABLE, file, &rows);
     Ok(Some(rows))
+}
+
+/// Whether a file is wanted by its event times alone, and up to its newest row: what comes together
+/// happened together, and only what came late lies before the rest.
+fn wants_most(file: &FileRef, wanted: &Wanted) -> bool {
+    let [(_, events)] = wanted.within.as_slice() else { return false };
+    file.stats.get("event_ns").is_some_and(|of_file| of_file.max < events.end)
 }
 
 /// The rows in which each of these columns lies in its range.
@@ -270,4 +277,46 @@ fn positions(batch: &RecordBatch) -> impl Iterator<Item = (&str, i64)> {
         };
         Some((text, seqs?.value(row)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::array::Int64Array;
+
+    use super::*;
+
+    #[test]
+    fn file_is_read_whole_where_its_newest_row_is_wanted_and_all_that_happened_then() {
+        let stats = [("event_ns".to_owned(), store::Range { min: 5, max: 20 })];
+        let check = |within: &[(&'static str, Range<i64>)], stats: BTreeMap<_, _>, expected| {
+            let (path, hour) = ("a".to_owned(), "2026-11-21T12".to_owned());
+            let file = FileRef { path, hour, size: 1, rows: 1, stats };
+            let wanted = Wanted { within: within.to_vec(), ..Wanted::default() };
+            assert_eq!(wants_most(&file, &wanted), expected, "{within:?}");
+        };
+        check(&[("event_ns", 10..21)], stats.clone().into(), true);
+        check(&[("event_ns", 0..20)], stats.clone().into(), false);
+        check(&[("event_ns", 0..21), ("start_ns", 0..9)], stats.into(), false);
+        check(&[("event_ns", 0..21)], BTreeMap::new(), false);
+    }
+
+    #[test]
+    fn rows_are_taken_that_lie_in_every_range() {
+        let column = |values: [i64; 4]| Arc::new(Int64Array::from(values.to_vec())) as _;
+        let columns = [("event_ns", column([1, 2, 3, 4])), ("start_ns", column([0, 2, 1, 0]))];
+        let rows = [RecordBatch::try_from_iter(columns).unwrap()];
+        let found = |ranges: &[(&'static str, Range<i64>)]| -> Vec<i64> {
+            let rows = within(&rows, ranges).unwrap();
+            let events = rows.iter().flat_map(|rows| {
+                rows.column(0).as_primitive::<Int64Type>().values().iter().copied()
+            });
+            events.collect()
+        };
+        assert_eq!(found(&[("event_ns", 1..5)]), [1, 2, 3, 4]);
+        assert_eq!(found(&[("event_ns", 2..4)]), [2, 3]);
+        assert_eq!(found(&[("event_ns", 2..5), ("start_ns", 0..2)]), [3, 4]);
+        assert!(within(&rows, &[("end_ns", 0..1)]).is_err());
+    }
 }
