@@ -41,5 +41,6 @@ pub use error::StoreError;
 pub use file::{FileRef, Range, StagedFile};
 pub use lease::{Acquired, Lease};
 pub use read::Wanted;
+pub use stage::{Draft, Writing};
 pub use store::Store;
 pub use table::{Commit, Progress, Snapshot, Table, VersionFiles};

@@ -1,18 +1,19 @@
 //! Rows become an uploaded file, named by its content, before any commit names it.
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use deltalake::Path;
 use deltalake::logstore::LogStoreRef;
 use object_store::ObjectStoreExt as _;
 use tables::{PARTITION, Row, TableSpec};
 
-use crate::encode::Groups;
+use crate::encode::{Encoder, Groups};
 use crate::error::Cause;
 use crate::file::{FileRef, StagedFile};
+use crate::statistics::{self, Tally};
 use crate::table::Table;
-use crate::{StoreError, commit, durable, encode, statistics};
+use crate::{StoreError, commit, durable};
 
 /// Hex digits of the content hash in a name: 128 bits.
 const HASH_LENGTH: usize = 32;
@@ -21,10 +22,69 @@ const HASH_LENGTH: usize = 32;
 /// would widen the range of a whole file, and every window in between would have to open it.
 const LATE_NS: i64 = 60_000_000_000;
 
+/// A file that is written batch by batch, in memory. The same rows give the same file in whatever
+/// batches they come.
+pub struct Writing {
+    spec: TableSpec,
+    prefix: String,
+    hour: Option<String>,
+    encoder: Encoder,
+    tally: Tally,
+}
+
 /// An encoded file that is nowhere but here.
-pub(crate) struct Draft {
+pub struct Draft {
     staged: StagedFile,
     bytes: Bytes,
+}
+
+impl Writing {
+    fn new(spec: TableSpec, prefix: &str, groups: Groups) -> Result<Self, StoreError> {
+        check_prefix(&spec, prefix)?;
+        let encoder = Encoder::new(spec.clone(), groups);
+        Ok(Self { spec, prefix: prefix.to_owned(), hour: None, encoder, tally: Tally::default() })
+    }
+
+    /// Adds rows of one hour, the same for all of the file. Texts may be dictionaries in all of its
+    /// batches: the file is the same.
+    ///
+    /// # Errors
+    /// When the rows are of several hours, or their columns are not the table's.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let hour = single_hour(&self.spec, batch)?;
+        if *self.hour.get_or_insert_with(|| hour.clone()) != hour {
+            return Err(StoreError::HourOfFile { table: self.spec.name.to_owned() });
+        }
+        if !has_columns_of(&self.spec, batch) {
+            let other = ArrowError::SchemaError(format!("{:?}", batch.schema()));
+            return Err(stage_error(&self.spec, other.into()));
+        }
+        self.tally.add(&self.spec, batch);
+        self.encoder.write(batch).map_err(|cause| stage_error(&self.spec, cause.into()))
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    /// When it has no rows.
+    pub fn finish(self) -> Result<Draft, StoreError> {
+        let Self { spec, prefix, hour, encoder, tally } = self;
+        let hour = hour.ok_or_else(|| StoreError::HourOfFile { table: spec.name.to_owned() })?;
+        let bytes = encoder.finish().map_err(|cause| stage_error(&spec, cause.into()))?;
+        let hash = blake3::hash(&bytes).to_hex();
+        let path = format!("{PARTITION}={hour}/{prefix}-{}.parquet", &hash[..HASH_LENGTH]);
+        let (size, rows, statistics) =
+            (bytes.len() as u64, tally.rows() as u64, tally.statistics());
+        let staged = StagedFile {
+            file: FileRef { path, hour, size, rows, stats: statistics.ranges },
+            stats_json: statistics.json,
+            modified_at_ms: commit::now_ms(),
+        };
+        Ok(Draft { staged, bytes })
+    }
 }
 
 impl Table {
@@ -49,50 +109,39 @@ impl Table {
         Ok(self.draft(batches, prefix, Groups::Whole).await?.staged.file)
     }
 
+    /// Begins a file `hour=<hour>/<prefix>-<hash of content>.parquet`.
+    ///
+    /// # Errors
+    /// When the prefix is no file name.
+    pub fn write(&self, prefix: &str) -> Result<Writing, StoreError> {
+        Writing::new(self.spec().clone(), prefix, Groups::Whole)
+    }
+
     pub(crate) async fn draft(
         &self,
         batches: &[RecordBatch],
         prefix: &str,
         groups: Groups,
     ) -> Result<Draft, StoreError> {
-        let spec = self.spec().clone();
-        check_prefix(&spec, prefix)?;
-        let batch = match batches {
-            // Texts may be dictionaries: the file is the same.
-            [only] if has_columns_of(&spec, only) => only.clone(),
-            several => {
-                concat_batches(&spec.schema, several).map_err(|e| self.stage_error(e.into()))?
-            }
-        };
-        let hour = single_hour(&spec, &batch)?;
+        let mut file = Writing::new(self.spec().clone(), prefix, groups)?;
+        let batches = batches.to_vec();
         let encoded = tokio::task::spawn_blocking(move || {
-            let statistics = statistics::of_batch(&spec, &batch);
-            encode::parquet(&spec, &batch, groups)
-                .map(|bytes| (bytes, statistics, batch.num_rows()))
+            batches.iter().try_for_each(|batch| file.write(batch))?;
+            file.finish()
         });
-        let (bytes, statistics, rows) =
-            flatten(encoded.await).map_err(|cause| self.stage_error(cause))?;
-        let hash = blake3::hash(&bytes).to_hex();
-        let path = format!("{PARTITION}={hour}/{prefix}-{}.parquet", &hash[..HASH_LENGTH]);
-        let size = bytes.len() as u64;
-        let staged = StagedFile {
-            file: FileRef { path, hour, size, rows: rows as u64, stats: statistics.ranges },
-            stats_json: statistics.json,
-            modified_at_ms: commit::now_ms(),
-        };
-        Ok(Draft { staged, bytes })
+        encoded.await.map_err(|cause| stage_error(self.spec(), cause.into()))?
     }
 
-    pub(crate) async fn upload(&self, draft: Draft) -> Result<StagedFile, StoreError> {
+    /// Uploads a file, for a commit to name it.
+    ///
+    /// # Errors
+    /// When the upload fails.
+    pub async fn upload(&self, draft: Draft) -> Result<StagedFile, StoreError> {
         let Draft { staged, bytes } = draft;
         upload(self.log_store(), &staged.file.path, bytes)
             .await
-            .map_err(|cause| self.stage_error(cause))?;
+            .map_err(|cause| stage_error(self.spec(), cause))?;
         Ok(staged)
-    }
-
-    fn stage_error(&self, cause: Cause) -> StoreError {
-        StoreError::Stage { table: self.spec().name.to_owned(), cause }
     }
 
     /// Uploads rows in their order, one file an hour and one more for an hour's late rows. No rows
@@ -142,8 +191,8 @@ fn has_columns_of(spec: &TableSpec, batch: &RecordBatch) -> bool {
 }
 
 fn single_hour(spec: &TableSpec, batch: &RecordBatch) -> Result<String, StoreError> {
-    let hours = batch.column_by_name(PARTITION).and_then(|column| column.as_string_opt::<i32>());
-    let mut hours = hours.into_iter().flatten();
+    let hours = batch.column_by_name(PARTITION).map(statistics::occurring);
+    let mut hours = hours.iter().filter_map(|hours| hours.as_string_opt::<i32>()).flatten();
     let first = hours.next().flatten();
     match first {
         Some(hour) if hours.all(|other| other == Some(hour)) => Ok(hour.to_owned()),
@@ -151,10 +200,8 @@ fn single_hour(spec: &TableSpec, batch: &RecordBatch) -> Result<String, StoreErr
     }
 }
 
-fn flatten<T, E: Into<Cause>>(
-    joined: Result<Result<T, E>, tokio::task::JoinError>,
-) -> Result<T, Cause> {
-    joined.map_err(Cause::from)?.map_err(Into::into)
+fn stage_error(spec: &TableSpec, cause: Cause) -> StoreError {
+    StoreError::Stage { table: spec.name.to_owned(), cause }
 }
 
 async fn upload(log_store: &LogStoreRef, path: &str, bytes: Bytes) -> Result<(), Cause> {
