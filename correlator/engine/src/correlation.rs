@@ -1,17 +1,18 @@
 //! A run of adjacent windows: read stretch by stretch, each window computed when its rows are there.
 //!
-//! While one window is computed, the rows of the next are read and the rows of the one before are
-//! written, so that two cores have work and a run of any length holds a few windows in memory. A
-//! window with requests longer than the guard may ask for earlier rows; it waits for them.
+//! While one window is computed and encoded, the rows of the next are read and the files of the one
+//! before are uploaded, so that two cores have work and a run of any length holds a few windows in
+//! memory. A window with requests longer than the guard may ask for earlier rows; it waits for them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use join::window::{ReadRange, read_range};
-use join::{Earlier, Run, SECOND, Settings, Stage, WindowBatches, WindowRows};
+use join::{Earlier, Run, SECOND, Settings, Stage, WindowRows};
+use store::StoreError;
 
 use crate::input::{Input, InputError, Limit, Taken};
-use crate::output::{Counts, Output, Staged, Step, WindowColumns};
+use crate::output::{Counts, Drafts, Output, RevisionError, Staged, Step, WindowColumns};
 use crate::pins::Pins;
 
 /// The uploaded files of a run of windows and what they rest on.
@@ -82,7 +83,8 @@ pub(crate) async fn upload(
 trait Sink: Send {
     type Window: Send + 'static;
 
-    fn of(run: &mut Run, start_ns: i64) -> Self::Window;
+    /// What makes them of a run, on another thread.
+    fn maker(&self) -> impl Fn(&mut Run, i64) -> Self::Window + Clone + Send + 'static;
 
     fn take(&mut self, window: Self::Window)
     -> impl Future<Output = Result<(), InputError>> + Send;
@@ -94,8 +96,8 @@ struct Kept(Vec<WindowRows>);
 impl Sink for Kept {
     type Window = WindowRows;
 
-    fn of(run: &mut Run, start_ns: i64) -> WindowRows {
-        run.window(start_ns)
+    fn maker(&self) -> impl Fn(&mut Run, i64) -> WindowRows + Clone + Send + 'static {
+        Run::window
     }
 
     async fn take(&mut self, window: WindowRows) -> Result<(), InputError> {
@@ -113,17 +115,17 @@ struct Upload<'a> {
 }
 
 impl Sink for Upload<'_> {
-    type Window = Option<WindowBatches>;
+    type Window = Result<Drafts, StoreError>;
 
-    fn of(run: &mut Run, start_ns: i64) -> Option<WindowBatches> {
-        run.batches(start_ns)
+    fn maker(&self) -> impl Fn(&mut Run, i64) -> Self::Window + Clone + Send + 'static {
+        let pen = self.output.pen(self.step);
+        move |run, start_ns| pen.write(run, start_ns)
     }
 
-    async fn take(&mut self, window: Option<WindowBatches>) -> Result<(), InputError> {
-        if let Some(window) = window {
-            self.counts.add(&window);
-            self.staged.append(self.output.stage_window(&window, self.step).await?);
-        }
+    async fn take(&mut self, window: Self::Window) -> Result<(), InputError> {
+        let window = window?;
+        self.counts.add(window.counts);
+        self.staged.append(self.output.upload_window(window, self.step).await?);
         Ok(())
     }
 }
@@ -136,14 +138,14 @@ struct Revise<'a> {
 }
 
 impl Sink for Revise<'_> {
-    type Window = Option<WindowBatches>;
+    type Window = Option<Result<WindowColumns, RevisionError>>;
 
-    fn of(run: &mut Run, start_ns: i64) -> Option<WindowBatches> {
-        run.batches(start_ns)
+    fn maker(&self) -> impl Fn(&mut Run, i64) -> Self::Window + Clone + Send + 'static {
+        WindowColumns::of
     }
 
-    async fn take(&mut self, window: Option<WindowBatches>) -> Result<(), InputError> {
-        let Some(window) = window else { return Ok(()) };
+    async fn take(&mut self, window: Self::Window) -> Result<(), InputError> {
+        let Some(window) = window.transpose()? else { return Ok(()) };
         let revision = self.revisions.get(&window.win).copied().unwrap_or_default();
         let before = self.output.before(window.win, revision).await?;
         let compare = move || before.changed_to(&window, revision);
@@ -165,17 +167,19 @@ async fn each<'a, S: Sink>(
     mut sink: S,
 ) -> Result<(Feed<'a>, S), InputError> {
     let mut run = Run::new(stage, feed.settings);
+    let make = sink.maker();
     let Some(&first) = starts.first() else { return Ok((feed, sink)) };
     let mut next = feed.read(first).await?;
     let mut done: Option<S::Window> = None;
     for (nth, &start) in starts.iter().enumerate() {
         let (taken, rows) = std::mem::take(&mut next);
+        let make_it = make.clone();
         let compute = tokio::task::spawn_blocking(move || {
             for columns in taken.parts {
                 run.add(columns, &rows);
             }
             run.forget_before(start);
-            look::<S>(run, start)
+            look(run, start, make_it)
         });
         let read = async {
             match starts.get(nth + 1) {
@@ -195,7 +199,8 @@ async fn each<'a, S: Sink>(
         let mut looked = joined(computed);
         while let Some(earlier) = looked.earlier.take() {
             looked.run = feed.read_back(looked.run, &earlier).await?;
-            let again = move || look::<S>(looked.run, start);
+            let make_it = make.clone();
+            let again = move || look(looked.run, start, make_it);
             looked = joined(tokio::task::spawn_blocking(again).await);
         }
         run = looked.run;
@@ -214,9 +219,9 @@ struct Looked<W> {
     window: Option<W>,
 }
 
-fn look<S: Sink>(mut run: Run, start_ns: i64) -> Looked<S::Window> {
+fn look<W>(mut run: Run, start_ns: i64, make: impl Fn(&mut Run, i64) -> W) -> Looked<W> {
     let earlier = run.earlier(start_ns);
-    let window = earlier.is_none().then(|| S::of(&mut run, start_ns));
+    let window = earlier.is_none().then(|| make(&mut run, start_ns));
     Looked { run, earlier, window }
 }
 

@@ -33,7 +33,7 @@ pub(crate) use entry::{Entry, Mark};
 pub(crate) use files::{is_final_file, prefix};
 pub use revision::RevisionError;
 pub(crate) use revision::WindowColumns;
-pub(crate) use staged::{Counts, Staged};
+pub(crate) use staged::{Counts, Drafts, Staged};
 pub(crate) use step::{Step, Writer};
 
 use files::{Difference, difference, revision_of, window_of};

@@ -168,16 +168,12 @@ pub struct WindowRows {
     pub calibrations: Vec<tables::Calibration>,
 }
 
-/// The rows of one window as [`WindowRows`] has them, hops and paths in Arrow columns. Texts may be
-/// dictionaries where the table's contract says text.
-#[derive(Clone, Debug)]
-pub struct WindowBatches {
-    /// Start of the window, seconds since the Unix epoch.
-    pub win: i64,
+/// Some of a window's paths and all their hops in Arrow columns. Texts may be dictionaries where the
+/// table's contract says text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batches {
     pub hops: RecordBatch,
     pub paths: RecordBatch,
-    /// The other tables' rows; no hops and no paths.
-    pub rest: WindowRows,
 }
 
 /// Computes the windows that lie in `windows` (nanoseconds, start of the first to end of the last).

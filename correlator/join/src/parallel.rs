@@ -7,6 +7,9 @@ use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+/// Pieces that are worked on while those before them are taken, for each thread.
+const PIECES_AHEAD: usize = 4;
+
 /// What `work` makes of each of the pieces, in their order.
 pub(crate) fn map<P, T: Send>(
     threads: usize,
@@ -39,6 +42,31 @@ pub(crate) fn map<P, T: Send>(
     done.into_iter().map(|(_, value)| value).collect()
 }
 
+/// Hands `take` what `work` makes of each of the pieces, in their order. While some are taken the
+/// next ones are worked on, and no more than these are held.
+pub(crate) fn in_order<P: Send, T: Send>(
+    threads: usize,
+    mut pieces: impl Iterator<Item = P>,
+    work: impl Fn(P) -> T + Sync,
+    mut take: impl FnMut(T),
+) {
+    if threads <= 1 {
+        return pieces.for_each(|piece| take(work(piece)));
+    }
+    let mut next = || pieces.by_ref().take(PIECES_AHEAD * threads).collect::<Vec<P>>();
+    let mut made = map(threads, next().into_iter(), &work);
+    while !made.is_empty() {
+        let following = next();
+        let take_all = || made.into_iter().for_each(&mut take);
+        made = if following.is_empty() {
+            take_all();
+            Vec::new()
+        } else {
+            both(threads, take_all, || map(threads, following.into_iter(), &work)).1
+        };
+    }
+}
+
 /// Both answers, the second one from another thread where there is one.
 pub(crate) fn both<A, B: Send>(
     threads: usize,
@@ -65,6 +93,12 @@ mod tests {
             for pieces in [0_usize, 1, 2, 1_000] {
                 let expected: Vec<usize> = (0..pieces).map(|piece| piece * piece).collect();
                 assert_eq!(map(threads, 0..pieces, |piece| piece * piece), expected);
+            }
+            for pieces in [0_usize, 1, 7, 8, 9, 1_000] {
+                let mut taken = Vec::new();
+                in_order(threads, 0..pieces, |piece| piece * piece, |square| taken.push(square));
+                let expected: Vec<usize> = (0..pieces).map(|piece| piece * piece).collect();
+                assert_eq!(taken, expected);
             }
             assert_eq!(both(threads, || 1, || 2), (1, 2));
         }

@@ -12,6 +12,8 @@ mod undecided;
 
 use std::collections::BTreeMap;
 
+use arrow::error::ArrowError;
+
 use crate::columns::{AccessLog, Attempt, Exchange, Role, Span};
 use crate::id::Id;
 use crate::names::Name;
@@ -26,7 +28,7 @@ use crate::rows::undecided::{
 };
 use crate::sight::Sight;
 use crate::slab::ExchangeId;
-use crate::{SECOND, Stage, WindowBatches, WindowRows};
+use crate::{Batches, SECOND, Stage, WindowRows};
 
 /// Everything the rows of one window are made from.
 #[derive(Clone, Copy)]
@@ -109,49 +111,54 @@ struct Tally {
 
 /// The rows of the window as structs.
 pub(crate) fn structs(scope: &Scope<'_>, paths: &Paths) -> WindowRows {
-    let (found, tally) = find(scope, paths, |found| structs::rows(scope, &found));
-    let mut window = structs::rest(scope, tally);
-    for (hops, paths) in found {
-        window.hops.extend(hops);
-        window.paths.extend(paths);
-    }
-    window
+    let (mut hops, mut all) = (Vec::new(), Vec::new());
+    let take = |(of_grove, paths): (Vec<tables::Hop>, Vec<tables::Path>)| {
+        hops.extend(of_grove);
+        all.extend(paths);
+    };
+    let tally = find(scope, paths, |found| structs::rows(scope, &found), take);
+    WindowRows { hops, paths: all, ..structs::rest(scope, tally) }
 }
 
-/// The rows of the window as Arrow columns.
-pub(crate) fn batches(scope: &Scope<'_>, paths: &Paths) -> WindowBatches {
+/// Hands over the hops and paths of the window as Arrow columns, and answers its other rows.
+pub(crate) fn batches(
+    scope: &Scope<'_>,
+    paths: &Paths,
+    mut take: impl FnMut(Batches),
+) -> WindowRows {
     let columns = arrays::Columns::new(scope);
-    let (pieces, tally) = find(scope, paths, |found| columns.piece(&found));
-    let pieces: Result<Vec<_>, _> = pieces.into_iter().collect();
-    // Columns of this release fit its tables.
-    let (hops, paths) = pieces
-        .and_then(|pieces| columns.batches(pieces))
-        .unwrap_or_else(|e| panic!("rows do not fit their tables' columns: {e}"));
-    WindowBatches { win: scope.head().win, hops, paths, rest: structs::rest(scope, tally) }
+    let take = |batches: Result<Batches, ArrowError>| {
+        // Columns of this release fit its tables.
+        take(batches.unwrap_or_else(|e| panic!("rows do not fit their tables' columns: {e}")));
+    };
+    let tally = find(scope, paths, |found| columns.batches(&found), take);
+    structs::rest(scope, tally)
 }
 
-/// What `of` makes of the rows of each grove, and what is told beside them.
+/// Hands over what `of` makes of the rows of each grove, in their order, and answers what is told
+/// beside them.
 fn find<T: Send>(
     scope: &Scope<'_>,
     paths: &Paths,
     of: impl Fn(Found) -> T + Sync,
-) -> (Vec<T>, Tally) {
+    mut take: impl FnMut(T),
+) -> Tally {
     let mut undecided_in: BTreeMap<usize, usize> = BTreeMap::new();
     for tree in paths.undecided.iter().flat_map(|(_, trees)| trees) {
         *undecided_in.entry(*tree).or_default() += 1;
     }
-    let threads = scope.sight.settings.threads;
-    let of_groves = parallel::map(threads, paths.groves.iter(), |grove| {
+    let work = |grove: &Grove| {
         let ids: Vec<u128> = grove.trees().map(|tree| path_id(scope, &tree)).collect();
         let (found, tally) = of_grove(scope, grove, &ids, &undecided_in);
         (of(found), tally, ids)
-    });
-    let (mut found, mut all, mut ids) = (Vec::new(), Tally::default(), Vec::new());
-    for (of_grove, tally, of_trees) in of_groves {
-        found.push(of_grove);
+    };
+    let (mut all, mut ids) = (Tally::default(), Vec::new());
+    let add = |(made, tally, of_trees): (T, Tally, Vec<u128>)| {
+        take(made);
         all.add(tally);
         ids.extend(of_trees);
-    }
+    };
+    parallel::in_order(scope.sight.settings.threads, paths.groves.iter(), work, add);
     for (call, trees) in &paths.undecided {
         all.ambiguous.extend(undecided(scope, *call, trees, &ids));
     }
@@ -165,7 +172,7 @@ fn find<T: Send>(
         (a.start_ns, &a.segment, &a.path_id, a.end_ns)
             .cmp(&(b.start_ns, &b.segment, &b.path_id, b.end_ns))
     });
-    (found, all)
+    all
 }
 
 /// The rows of the paths of one grove.

@@ -22,7 +22,7 @@ use crate::skew::SAMPLE_GAP_NS_MAX;
 use crate::slabs::Slabs;
 use crate::slow::{Earlier, Lane, needs};
 use crate::window::{ReadRange, range_of_stage, window_index, window_start};
-use crate::{Settings, Stage, WindowBatches, WindowRows};
+use crate::{Batches, Settings, Stage, WindowRows};
 
 /// Computes windows of one stage, one after another.
 pub struct Run {
@@ -80,12 +80,17 @@ impl Run {
         self.decide(start_ns, rows::structs).unwrap_or_default()
     }
 
-    /// The same in columns: what a window of many requests is written from.
-    pub fn batches(&mut self, start_ns: i64) -> Option<WindowBatches> {
-        self.decide(start_ns, rows::batches)
+    /// The same for a window of many requests: hops and paths are handed over in columns, batch by
+    /// batch in the order of their tables, and the other tables' rows are answered.
+    pub fn batches(&mut self, start_ns: i64, take: impl FnMut(Batches)) -> Option<WindowRows> {
+        self.decide(start_ns, |scope, paths| rows::batches(scope, paths, take))
     }
 
-    fn decide<T>(&mut self, start_ns: i64, write: impl Fn(&Scope<'_>, &Paths) -> T) -> Option<T> {
+    fn decide<T>(
+        &mut self,
+        start_ns: i64,
+        write: impl FnOnce(&Scope<'_>, &Paths) -> T,
+    ) -> Option<T> {
         let known = self.decided.take().filter(|(of_ns, ..)| *of_ns == start_ns);
         let written = self.look(start_ns, |sight| {
             let (relays, paths) = known.map_or_else(|| decided(sight), |(_, r, p)| (r, p));

@@ -12,7 +12,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBat
 use arrow::compute::{cast, concat_batches, filter_record_batch};
 use arrow::datatypes::{Int32Type, Int64Type, Schema};
 use arrow::error::ArrowError;
-use join::{Stage, WindowBatches};
+use join::{Run, SECOND, Stage};
 use tables::{Ambiguous, DecodeError, Hop, Path, Row, finality};
 
 use grouped::{Groups, differing, groups_of};
@@ -38,22 +38,27 @@ pub(crate) struct WindowColumns {
 }
 
 impl WindowColumns {
-    fn of(window: &WindowBatches) -> Result<Self, ArrowError> {
-        Ok(Self {
-            win: window.win,
-            hops: in_schema::<Hop>(&window.hops)?,
-            ambiguous: tables::to_batch(&window.rest.ambiguous),
-            paths: in_schema::<Path>(&window.paths)?,
-        })
+    /// Computes a window. None where nothing is known of it.
+    pub(crate) fn of(run: &mut Run, start_ns: i64) -> Option<Result<Self, RevisionError>> {
+        let (mut hops, mut paths) = (Vec::new(), Vec::new());
+        let rest = run.batches(start_ns, |batches| {
+            hops.push(in_schema::<Hop>(&batches.hops));
+            paths.push(in_schema::<Path>(&batches.paths));
+        })?;
+        let columns = || {
+            Ok(Self {
+                win: start_ns / SECOND,
+                hops: joined::<Hop>(hops)?,
+                ambiguous: tables::to_batch(&rest.ambiguous),
+                paths: joined::<Path>(paths)?,
+            })
+        };
+        Some(columns())
     }
 
     /// What to write so that the newest rows, which these are, become those of `now`.
-    pub(crate) fn changed_to(
-        &self,
-        now: &WindowBatches,
-        revision: i32,
-    ) -> Result<Self, RevisionError> {
-        changed(self, &Self::of(now)?, revision)
+    pub(crate) fn changed_to(&self, now: &Self, revision: i32) -> Result<Self, RevisionError> {
+        changed(self, now, revision)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -177,6 +182,13 @@ fn in_schema<R: Row>(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     });
     let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
     RecordBatch::try_new(schema, columns)
+}
+
+fn joined<R: Row>(
+    batches: Vec<Result<RecordBatch, ArrowError>>,
+) -> Result<RecordBatch, ArrowError> {
+    let batches = batches.into_iter().collect::<Result<Vec<_>, ArrowError>>()?;
+    concat_batches(&tables::spec::<R>().schema, &batches)
 }
 
 fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowError> {

@@ -1,8 +1,8 @@
 //! Rows become uploaded files, table by table, before any commit names them.
 
 use arrow::array::RecordBatch;
-use join::{Stage, WindowBatches, WindowRows};
-use store::{StagedFile, StoreError, Table};
+use join::{Run, SECOND, Stage, WindowRows};
+use store::{Draft, StagedFile, StoreError, Table, Writing};
 use tables::Row;
 
 use super::{Output, Step, WindowColumns};
@@ -31,12 +31,52 @@ pub(crate) struct Counts {
     pub(crate) ambiguous: usize,
 }
 
+/// Writes the files of windows for one piece of work.
+#[derive(Clone)]
+pub(crate) struct Pen {
+    hop: Table,
+    path: Table,
+    step: Step,
+}
+
+/// The rows of one window, hops and paths as files that are nowhere yet.
+pub(crate) struct Drafts {
+    hops: Option<Draft>,
+    paths: Option<Draft>,
+    rest: WindowRows,
+    pub(crate) counts: Counts,
+}
+
+impl Pen {
+    /// Computes a window and encodes its hops and paths as they come.
+    pub(crate) fn write(&self, run: &mut Run, start_ns: i64) -> Result<Drafts, StoreError> {
+        let prefix = self.step.prefix(start_ns / SECOND);
+        let (mut hops, mut paths) = (self.hop.write(&prefix)?, self.path.write(&prefix)?);
+        let mut counts = Counts::default();
+        let mut failed = None;
+        let rest = run.batches(start_ns, |batches| {
+            counts.hops += batches.hops.num_rows();
+            counts.paths += batches.paths.num_rows();
+            let mut written =
+                || hops.write(&batches.hops).and_then(|()| paths.write(&batches.paths));
+            failed = failed.take().or_else(|| written().err());
+        });
+        failed.map_or(Ok(()), Err)?;
+        counts.windows = usize::from(rest.is_some());
+        let rest = rest.unwrap_or_default();
+        counts.ambiguous = rest.ambiguous.len();
+        let file = |rows: usize, of: Writing| (rows > 0).then(|| of.finish()).transpose();
+        let (hops, paths) = (file(counts.hops, hops)?, file(counts.paths, paths)?);
+        Ok(Drafts { hops, paths, rest, counts })
+    }
+}
+
 impl Counts {
-    pub(crate) fn add(&mut self, window: &WindowBatches) {
-        self.windows += 1;
-        self.paths += window.paths.num_rows();
-        self.hops += window.hops.num_rows();
-        self.ambiguous += window.rest.ambiguous.len();
+    pub(crate) fn add(&mut self, other: Self) {
+        self.windows += other.windows;
+        self.paths += other.paths;
+        self.hops += other.hops;
+        self.ambiguous += other.ambiguous;
     }
 
     pub(crate) fn of(rows: &[WindowColumns]) -> Self {
@@ -85,17 +125,23 @@ impl Output {
         Ok(staged)
     }
 
-    /// Uploads one window's rows, those of the large tables from columns.
-    pub(crate) async fn stage_window(
+    /// What writes the files of a step's windows.
+    pub(crate) fn pen(&self, step: &Step) -> Pen {
+        Pen { hop: self.hop.clone(), path: self.path.clone(), step: step.clone() }
+    }
+
+    /// Uploads one window's rows.
+    pub(crate) async fn upload_window(
         &self,
-        window: &WindowBatches,
+        window: Drafts,
         step: &Step,
     ) -> Result<Staged, StoreError> {
         failpoint::reach(step.work(), failpoint::Step::Computed);
+        let Drafts { hops, paths, rest, .. } = window;
         let (hops, rest, paths) = tokio::try_join!(
-            stage_columns(&self.hop, window.win, &window.hops, step),
-            self.stage_rest(&window.rest, step),
-            stage_columns(&self.path, window.win, &window.paths, step),
+            upload(&self.hop, hops, step),
+            self.stage_rest(&rest, step),
+            upload(&self.path, paths, step),
         )?;
         let mut staged = vec![hops];
         staged.extend(rest);
@@ -116,6 +162,18 @@ async fn stage<R: Row>(
         failpoint::reach(step.work(), failpoint::Step::Uploaded(R::TABLE));
     }
     Ok(staged)
+}
+
+/// Uploads a table's file of one window, where it has one.
+async fn upload(
+    table: &Table,
+    file: Option<Draft>,
+    step: &Step,
+) -> Result<Vec<StagedFile>, StoreError> {
+    let Some(file) = file else { return Ok(Vec::new()) };
+    let staged = table.upload(file).await?;
+    failpoint::reach(step.work(), failpoint::Step::Uploaded(table.spec().name));
+    Ok(vec![staged])
 }
 
 /// Uploads columns of one window.

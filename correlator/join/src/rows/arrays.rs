@@ -14,13 +14,12 @@ use arrow::array::{
     StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema};
 use arrow::error::ArrowError;
 use tables::Row;
 
+use crate::Batches;
 use crate::names::Name;
-use crate::parallel;
 use crate::reason::Reason;
 use crate::rows::Scope;
 use crate::rows::row::{Evidence, Found, HopRow, Party, PathRow, Word};
@@ -50,13 +49,6 @@ fn batch<R: Row>(
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
 }
 
-/// Hops and paths of one grove in columns.
-pub(super) struct Piece {
-    hops: Vec<Named>,
-    paths: Vec<Named>,
-    hops_of_path: Vec<usize>,
-}
-
 /// What the columns of a window have in common.
 pub(super) struct Columns<'a> {
     scope: &'a Scope<'a>,
@@ -77,68 +69,25 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// The hops and the paths in the order of their tables' columns.
+    ///
     /// # Errors
     /// When a column is of another length or type than its table's: a bug here, which the test that
     /// compares with the row structs shows.
-    pub(super) fn piece(&self, found: &Found) -> Result<Piece, ArrowError> {
-        Ok(Piece {
-            hops: self.hops(&found.hops)?,
-            paths: self.paths(found)?,
-            hops_of_path: found.paths.iter().map(|path| path.hops.len()).collect(),
+    pub(super) fn batches(&self, found: &Found) -> Result<Batches, ArrowError> {
+        let (hops, mut paths) = (self.hops(&found.hops)?, self.paths(found)?);
+        let hops_of_path = found.paths.iter().map(|path| path.hops.len());
+        paths.push(("hops", within(hops_of_path, &hops)?));
+        Ok(Batches {
+            hops: batch::<tables::Hop>(found.hops.len(), self, hops)?,
+            paths: batch::<tables::Path>(found.paths.len(), self, paths)?,
         })
-    }
-
-    /// The hops and the paths of all pieces, in the order of their tables' columns.
-    ///
-    /// # Errors
-    /// As [`Self::piece`].
-    pub(super) fn batches(
-        &self,
-        pieces: Vec<Piece>,
-    ) -> Result<(RecordBatch, RecordBatch), ArrowError> {
-        let (mut hops, mut paths, mut hops_of_path) = (Vec::new(), Vec::new(), Vec::new());
-        for piece in pieces {
-            hops.push(piece.hops);
-            paths.push(piece.paths);
-            hops_of_path.extend(piece.hops_of_path);
-        }
-        if hops.is_empty() {
-            let nothing = self.piece(&Found::default())?;
-            hops.push(nothing.hops);
-            paths.push(nothing.paths);
-        }
-        let (hops, mut paths) = (self.joined(hops)?, self.joined(paths)?);
-        paths.push(("hops", within(&hops_of_path, &hops)?));
-        let count = hops_of_path.iter().sum();
-        Ok((
-            batch::<tables::Hop>(count, self, hops)?,
-            batch::<tables::Path>(hops_of_path.len(), self, paths)?,
-        ))
-    }
-
-    /// The columns of a table, each of them put together of its pieces.
-    fn joined(&self, pieces: Vec<Vec<Named>>) -> Result<Vec<Named>, ArrowError> {
-        let mut columns: Vec<(&'static str, Vec<ArrayRef>)> = Vec::new();
-        for piece in pieces {
-            columns.resize_with(piece.len(), || ("", Vec::new()));
-            for (column, (name, array)) in columns.iter_mut().zip(piece) {
-                column.0 = name;
-                column.1.push(array);
-            }
-        }
-        let threads = self.scope.sight.settings.threads;
-        let joined = parallel::map(threads, columns.into_iter(), |(name, pieces)| {
-            let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| piece.as_ref()).collect();
-            Ok((name, concat(&pieces)?))
-        });
-        joined.into_iter().collect()
     }
 
     fn head(&self, rows: usize) -> Result<Vec<Named>, ArrowError> {
         let head = self.scope.head();
-        let hour: ArrayRef = Arc::new(StringArray::from(vec![head.hour.as_str(); rows]));
         Ok(vec![
-            ("hour", hour),
+            ("hour", same(&head.hour, rows)?),
             ("win", Arc::new(Int64Array::from_value(head.win, rows))),
             ("stage", same(head.stage, rows)?),
             ("revision", Arc::new(Int32Array::from_value(0, rows))),
@@ -283,7 +232,10 @@ const DESTINATION: [&str; 7] = [
 ];
 
 /// The hops of each path as a list of structs over the hop table's own arrays.
-fn within(hops_of_path: &[usize], hops: &[Named]) -> Result<ArrayRef, ArrowError> {
+fn within(
+    hops_of_path: impl Iterator<Item = usize>,
+    hops: &[Named],
+) -> Result<ArrayRef, ArrowError> {
     let schema = tables::spec::<tables::Path>().schema;
     let DataType::List(element) = schema.field_with_name("hops")?.data_type() else {
         return Err(ArrowError::SchemaError("hops of a path are no list".into()));
@@ -304,7 +256,7 @@ fn within(hops_of_path: &[usize], hops: &[Named]) -> Result<ArrayRef, ArrowError
     let fields = Fields::from(fields);
     let values = StructArray::try_new(fields.clone(), arrays, None)?;
     let element = Field::new(element.name(), DataType::Struct(fields), element.is_nullable());
-    let offsets = OffsetBuffer::from_lengths(hops_of_path.iter().copied());
+    let offsets = OffsetBuffer::from_lengths(hops_of_path);
     Ok(Arc::new(ListArray::try_new(Arc::new(element), offsets, Arc::new(values), None)?))
 }
 

@@ -4,7 +4,7 @@
 //! kernel would stamp it; a test then takes away or changes what its situation is about.
 
 use arrow::array::RecordBatch;
-use arrow::compute::cast;
+use arrow::compute::{cast, concat_batches};
 use join::{Columns, Observations, Run, SECOND, Settings, Stage, WindowRows};
 use tables::{AccessLog, Attempt, ClusterObject, Exchange, Heartbeat, NatBinding, Span, cluster};
 
@@ -302,21 +302,29 @@ impl Scene {
             while run.earlier(window.win * SECOND).is_some() {
                 run.reach_back(columns.clone());
             }
-            let batches = run.batches(window.win * SECOND).unwrap();
-            assert_eq!(plain(&batches.hops, &window.hops), tables::to_batch(&window.hops));
-            assert_eq!(plain(&batches.paths, &window.paths), tables::to_batch(&window.paths));
-            assert_eq!(batches.rest.ambiguous, window.ambiguous);
-            assert_eq!(batches.rest.edges, window.edges);
+            let (mut hops, mut paths) = (Vec::new(), Vec::new());
+            let rest = run.batches(window.win * SECOND, |batches| {
+                hops.push(batches.hops);
+                paths.push(batches.paths);
+            });
+            let rest = rest.unwrap();
+            assert_eq!(plain(&hops, &window.hops), tables::to_batch(&window.hops));
+            assert_eq!(plain(&paths, &window.paths), tables::to_batch(&window.paths));
+            assert_eq!(rest.ambiguous, window.ambiguous);
+            assert_eq!(rest.edges, window.edges);
         }
     }
 }
 
-/// A batch in the very types of its table's contract.
-fn plain<R: tables::Row>(batch: &RecordBatch, _: &[R]) -> RecordBatch {
+/// All batches in the very types of their table's contract.
+fn plain<R: tables::Row>(batches: &[RecordBatch], _: &[R]) -> RecordBatch {
     let schema = tables::spec::<R>().schema;
-    let columns = schema.fields().iter().zip(batch.columns());
-    let columns = columns.map(|(field, column)| cast(column, field.data_type()).unwrap()).collect();
-    RecordBatch::try_new(schema, columns).unwrap()
+    let plain = batches.iter().map(|batch| {
+        let columns = schema.fields().iter().zip(batch.columns());
+        let columns = columns.map(|(field, column)| cast(column, field.data_type()).unwrap());
+        RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
+    });
+    concat_batches(&schema, &plain.collect::<Vec<_>>()).unwrap()
 }
 
 /// The line of a path as text: one leg a line, indented by depth.
