@@ -63,6 +63,11 @@ impl Pod {
 }
 
 impl Service {
+    /// Whether a slice is the Service's.
+    fn has(&self, slice: &Slice) -> bool {
+        (slice.namespace, slice.service) == (self.namespace, self.name)
+    }
+
     /// Whether this was the Service's version at a moment.
     fn holds(&self, at_ns: i64) -> bool {
         self.from_ns <= at_ns && at_ns < self.to_ns
@@ -206,23 +211,28 @@ impl Ownership {
 
     /// Services that had this address and port as an endpoint, ready or still serving.
     pub(crate) fn services_of_endpoint(&self, end: End, at_ns: i64) -> Vec<(Name, Name)> {
-        self.services_with(end, |slice| {
-            slice.from_ns.saturating_sub(self.propagation_ns) <= at_ns
-                && at_ns < slice.to_ns.saturating_add(self.propagation_ns)
-        })
-    }
-
-    fn services_with(&self, end: End, is_meant: impl Fn(&Slice) -> bool) -> Vec<(Name, Name)> {
-        let slices = self.slices_by_ip.of(end.ip).iter();
-        let mut found: Vec<(Name, Name)> = slices
-            .map(|&i| &self.slices[i])
-            .filter(|s| is_meant(s))
-            .filter(|s| s.ports.is_empty() || s.ports.contains(&i32::from(end.port)))
-            .map(|s| (s.namespace, s.service))
-            .collect();
+        let slices = self.slices_with(end).filter(|slice| self.is_near(slice, at_ns));
+        let mut found: Vec<(Name, Name)> = slices.map(|s| (s.namespace, s.service)).collect();
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    /// Whether a Service had this address and port as one.
+    pub(crate) fn is_endpoint(&self, service: &Service, end: End, at_ns: i64) -> bool {
+        let mut slices = self.slices_with(end).filter(|slice| service.has(slice));
+        slices.any(|slice| self.is_near(slice, at_ns))
+    }
+
+    /// Versions of slices that name an address and port.
+    fn slices_with(&self, end: End) -> impl Iterator<Item = &Slice> {
+        let slices = self.slices_by_ip.of(end.ip).iter().map(|&i| &self.slices[i]);
+        slices.filter(move |s| s.ports.is_empty() || s.ports.contains(&i32::from(end.port)))
+    }
+
+    fn is_near(&self, slice: &Slice, at_ns: i64) -> bool {
+        slice.from_ns.saturating_sub(self.propagation_ns) <= at_ns
+            && at_ns < slice.to_ns.saturating_add(self.propagation_ns)
     }
 
     pub(crate) fn node_of(&self, ip: Address) -> Option<Name> {

@@ -11,6 +11,7 @@ mod sums;
 mod undecided;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use arrow::error::ArrowError;
 
@@ -223,16 +224,14 @@ fn path_id(scope: &Scope<'_>, tree: &Tree<'_>) -> u128 {
         Role::Client => "client",
         Role::Server => "server",
     };
-    let evidence = format!(
-        "{}|{}|{role}|{}|{}|{}|{}",
-        scope.sight.settings.cluster,
-        scope.text(e.node),
-        e.local(),
-        e.remote(),
-        e.seq_req,
-        e.start_ns
-    );
-    let hash = blake3::hash(evidence.as_bytes());
+    let (cluster, node) = (&scope.sight.settings.cluster, scope.text(e.node));
+    let mut evidence = format!("{cluster}|{node}|{role}|").into_bytes();
+    e.local().write(&mut evidence);
+    evidence.push(b'|');
+    e.remote().write(&mut evidence);
+    // Writing into memory does not fail.
+    drop(write!(evidence, "|{}|{}", e.seq_req, e.start_ns));
+    let hash = blake3::hash(&evidence);
     let (first, _) = hash.as_bytes().split_at(16);
     first.iter().fold(0, |id: u128, byte| id << 8 | u128::from(*byte))
 }

@@ -43,7 +43,9 @@ impl Front {
 /// Places by pod, or by namespace on a node.
 #[derive(Debug, Default)]
 struct Places {
-    of_pod: BTreeMap<Name, u32>,
+    /// By the number of the pod's name: it is asked for every exchange and every span.
+    of_pod: Vec<Option<u32>>,
+    pods: Vec<(Name, u32)>,
     of_namespace: BTreeMap<(Name, i64), u32>,
     count: u32,
 }
@@ -51,12 +53,22 @@ struct Places {
 impl Places {
     fn of(&mut self, exchange: &Exchange) -> u32 {
         let count = &mut self.count;
-        let new = || {
+        let mut new = || {
             *count += 1;
             *count - 1
         };
         match exchange.pod {
-            Some(pod) => *self.of_pod.entry(pod).or_insert_with(new),
+            Some(pod) => {
+                if self.of_pod.len() <= pod.index() {
+                    self.of_pod.resize(pod.index() + 1, None);
+                }
+                let slot = &mut self.of_pod[pod.index()];
+                *slot.get_or_insert_with(|| {
+                    let place = new();
+                    self.pods.push((pod, place));
+                    place
+                })
+            }
             None => {
                 let namespace = (exchange.node, exchange.netns_cookie);
                 *self.of_namespace.entry(namespace).or_insert_with(new)
@@ -231,12 +243,12 @@ impl Slabs {
     }
 
     pub(crate) fn place_of_pod(&self, pod: Name) -> Option<u32> {
-        self.places.of_pod.get(&pod).copied()
+        self.places.of_pod.get(pod.index()).copied().flatten()
     }
 
     /// Every pod that has a place.
     pub(crate) fn places_of_pods(&self) -> impl Iterator<Item = (Name, u32)> + '_ {
-        self.places.of_pod.iter().map(|(pod, place)| (*pod, *place))
+        self.places.pods.iter().copied()
     }
 
     pub(crate) fn places(&self) -> u32 {

@@ -249,11 +249,9 @@ impl View<'_> {
         // Without the record of the translation: 64 bits of sequence numbers agree, and what the
         // client addressed is a Service that had this server behind it.
         let at = client.start_ns;
-        let service_has_server = self.owners.service(client.remote(), at).is_some_and(|service| {
-            self.owners
-                .services_of_endpoint(server.local(), at)
-                .contains(&(service.namespace, service.name))
-        });
+        let service = self.owners.service(client.remote(), at);
+        let service_has_server =
+            service.is_some_and(|service| self.owners.is_endpoint(service, server.local(), at));
         service_has_server && (same_response || same_client_end)
     }
 }

@@ -19,8 +19,7 @@ impl Service {
 impl Ownership {
     /// Whether the address and port were an endpoint of the Service at any time before.
     pub(crate) fn was_endpoint(&self, service: &Service, end: End, before_ns: i64) -> bool {
-        self.services_with(end, |slice| slice.from_ns < before_ns)
-            .contains(&(service.namespace, service.name))
+        self.slices_with(end).any(|slice| slice.from_ns < before_ns && service.has(slice))
     }
 
     /// Whether a Service that gives out its endpoints' own addresses had this one.

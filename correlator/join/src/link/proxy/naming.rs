@@ -142,7 +142,7 @@ impl Scene<'_> {
     /// them, and no other line does so for that request.
     pub(super) fn lines_by_name(&self) -> Vec<Option<usize>> {
         let mut found = vec![None; self.logs.len()];
-        let mut lines_of: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut lines_of = vec![0_u32; self.servers.len()];
         for log in self.named.lines() {
             let mut fitting = self.fitting[log].clone();
             fitting.retain(|&server| {
@@ -150,14 +150,14 @@ impl Scene<'_> {
                 calls.all(|call| self.is_around(server, call, &self.reach_ns(call)))
             });
             for &server in &fitting {
-                *lines_of.entry(server).or_default() += 1;
+                lines_of[server] += 1;
             }
             if let [server] = fitting[..] {
                 found[log] = Some(server);
             }
         }
         for server in &mut found {
-            *server = server.filter(|server| lines_of[server] == 1);
+            *server = server.filter(|&server| lines_of[server] == 1);
         }
         found
     }

@@ -1,6 +1,6 @@
 //! One proxy: its requests, calls and lines, and what is decided of them so far.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use crate::address::End;
@@ -93,13 +93,14 @@ impl<'a> Scene<'a> {
         let by_name = self.lines_by_name();
         self.server_of_log.clone_from(&by_name);
         for _ in 0..ROUNDS_MAX {
-            let before = (self.parent.clone(), self.server_of_log.clone());
-            self.parent = self.decide_parents();
-            self.server_of_log = self.decide_logs();
-            for (found, named) in self.server_of_log.iter_mut().zip(&by_name) {
+            let parents = self.decide_parents();
+            let known_parents = std::mem::replace(&mut self.parent, parents);
+            let mut lines = self.decide_logs();
+            for (found, named) in lines.iter_mut().zip(&by_name) {
                 *found = named.or(*found);
             }
-            if before == (self.parent.clone(), self.server_of_log.clone()) {
+            let known_lines = std::mem::replace(&mut self.server_of_log, lines);
+            if known_parents == self.parent && known_lines == self.server_of_log {
                 break;
             }
         }
@@ -151,14 +152,15 @@ impl<'a> Scene<'a> {
     }
 
     fn decide_logs(&self) -> Vec<Option<usize>> {
-        let taken: BTreeSet<usize> = self.server_of_log.iter().flatten().copied().collect();
+        let mut is_taken = vec![false; self.servers.len()];
+        self.server_of_log.iter().flatten().for_each(|&server| is_taken[server] = true);
         let calls_of = self.calls_of_servers();
         let candidates: Vec<Vec<usize>> = (0..self.logs.len())
             .map(|log| match self.server_of_log[log] {
                 Some(known) => vec![known],
                 None => {
                     let possible =
-                        |s: &usize| !taken.contains(s) && self.calls_agree(log, *s, &calls_of[*s]);
+                        |s: &usize| !is_taken[*s] && self.calls_agree(log, *s, &calls_of[*s]);
                     self.fitting[log].iter().copied().filter(possible).collect()
                 }
             })

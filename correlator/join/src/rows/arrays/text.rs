@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringBuilder};
 
-use crate::address::{Address, Tuple};
+use crate::address::{Address, End, Tuple};
 use crate::id::{Id, OddIds};
 
 pub(super) struct Texts;
@@ -101,18 +101,22 @@ impl Address {
     }
 }
 
-impl Tuple {
-    fn write(self, out: &mut Vec<u8>) {
-        if self.source.ip.v4().is_none() || self.destination.ip.v4().is_none() {
+impl End {
+    pub(in crate::rows) fn write(self, out: &mut Vec<u8>) {
+        if self.ip.v4().is_none() {
             return drop(write!(out, "{self}"));
         }
-        self.source.ip.write(out);
+        self.ip.write(out);
         out.push(b':');
-        decimal(self.source.port, out);
+        decimal(self.port, out);
+    }
+}
+
+impl Tuple {
+    fn write(self, out: &mut Vec<u8>) {
+        self.source.write(out);
         out.extend_from_slice(b"->");
-        self.destination.ip.write(out);
-        out.push(b':');
-        decimal(self.destination.port, out);
+        self.destination.write(out);
     }
 }
 
@@ -134,7 +138,6 @@ fn decimal(number: u16, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::End;
 
     #[test]
     fn fast_texts_are_those_that_are_displayed() {

@@ -26,12 +26,12 @@ impl<'a> Writer<'a> {
         let began_ns = self.began_ns(leg);
         let at_ns = route.opened_ns.map_or(began_ns, |opened_ns| opened_ns.min(began_ns));
         let end = hop.destination.end.map(|(ip, port)| End { ip, port });
-        let behind = end.map(|e| owners.services_of_endpoint(e, at_ns)).unwrap_or_default();
-        match (service, &behind[..]) {
-            (Some(service), _) => {
+        let behind = || end.map(|e| owners.services_of_endpoint(e, at_ns)).unwrap_or_default();
+        match service {
+            Some(service) => {
                 set(hop, service);
-                let is_endpoint = behind.contains(&(service.namespace, service.name));
-                if let Some(end) = end.filter(|_| route.recorded && !is_endpoint) {
+                let translated = end.filter(|_| route.recorded);
+                if let Some(end) = translated.filter(|&e| !owners.is_endpoint(service, e, at_ns)) {
                     hop.reasons.insert(Reason::NatTargetNotInEndpointslice);
                     if owners.was_endpoint(service, end, at_ns) {
                         hop.reasons.insert(Reason::StaleConntrackDnat);
@@ -47,11 +47,13 @@ impl<'a> Writer<'a> {
             }
             // Called by its own address, or from behind a masquerade: the Service is known where
             // only one has this endpoint.
-            (None, [(namespace, name)]) => {
-                hop.service = Some(*name);
-                hop.service_namespace = Some(*namespace);
-            }
-            (None, _) => self.name_external(leg, hop),
+            None => match behind()[..] {
+                [(namespace, name)] => {
+                    hop.service = Some(name);
+                    hop.service_namespace = Some(namespace);
+                }
+                _ => self.name_external(leg, hop),
+            },
         }
         let is_direct = service.is_none() && leg.client.is_some();
         if end.is_some_and(|end| is_direct && owners.is_headless_endpoint(end, at_ns)) {
