@@ -1,5 +1,7 @@
 //! Requests that a process serves at once: threads and spans tell their calls apart, or nothing does.
 
+use join::WindowRows;
+
 use crate::calls::{Call, to_pod};
 use crate::scene::{CART_0, CART_1, CART_VIP, FRONTEND_0, INGRESS, Scene, line, ns};
 
@@ -56,16 +58,21 @@ pub(crate) fn with_history(mut scene: Scene, thread: impl Fn(i64) -> (i64, i64))
     scene
 }
 
+#[track_caller]
+fn assert_each_has_its_cart(rows: &WindowRows) {
+    let found: Vec<_> = rows
+        .paths
+        .iter()
+        .map(|p| (p.verdict.as_str(), p.hops.get(2).and_then(|h| h.destination_pod.as_deref())))
+        .collect();
+    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
+}
+
 #[test]
 fn threads_tell_concurrent_calls_apart_in_a_process_that_is_known_to_be_bound_to_them() {
     let scene = with_history(concurrent_calls([5, 6, 5, 6]), |i| (5 + i % 2, 5 + i % 2));
     let rows = scene.rows();
-    let found: Vec<_> = rows
-        .paths
-        .iter()
-        .map(|p| (p.verdict.as_str(), p.hops[2].destination_pod.as_deref()))
-        .collect();
-    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
+    assert_each_has_its_cart(&rows);
 }
 
 #[test]
@@ -107,12 +114,7 @@ fn traced_event_loop() -> Scene {
 fn span_parents_tell_concurrent_calls_apart_where_threads_can_not() {
     let scene = traced_event_loop();
     let rows = scene.rows();
-    let found: Vec<_> = rows
-        .paths
-        .iter()
-        .map(|p| (p.verdict.as_str(), p.hops.get(2).and_then(|h| h.destination_pod.as_deref())))
-        .collect();
-    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
+    assert_each_has_its_cart(&rows);
     assert!(rows.paths[0].hops[2].reasons.contains(&"OK_EXACT_ID".to_owned()));
 }
 
@@ -129,12 +131,7 @@ fn without_peers(mut scene: Scene) -> Scene {
 #[test]
 fn spans_without_a_peer_belong_to_the_requests_that_alone_hold_them() {
     let rows = without_peers(traced_event_loop()).rows();
-    let found: Vec<_> = rows
-        .paths
-        .iter()
-        .map(|p| (p.verdict.as_str(), p.hops.get(2).and_then(|h| h.destination_pod.as_deref())))
-        .collect();
-    assert_eq!(found, [("complete", Some("cart-0")), ("complete", Some("cart-1"))]);
+    assert_each_has_its_cart(&rows);
     assert!(rows.paths[0].hops[2].reasons.contains(&"OK_CONTAINMENT".to_owned()));
 }
 

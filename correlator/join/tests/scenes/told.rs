@@ -236,25 +236,34 @@ fn call_whose_client_end_was_lost_leaves_only_its_own_request_in_doubt() {
     assert_eq!(rows.paths.iter().filter(|p| p.verdict == "complete").count(), 19);
 }
 
-#[test]
-fn request_that_did_all_that_others_do_is_not_suspected_of_a_half_seen_call() {
+/// The same with one more request, on a thread, beside the one that makes its call on port 51_007.
+fn two_at_once(thread: i64) -> Scene {
     let mut scene = Scene::new();
     bound(&mut scene, 20);
-    // Beside the one that lost its call: a request that has made its own.
-    request_from_outside(&mut scene, 30, 690, 785, 9);
+    request_from_outside(&mut scene, 30, 690, 785, thread);
+    scene
+}
+
+#[track_caller]
+fn assert_only_the_seventh_lacks_a_call(rows: &WindowRows) {
+    assert_eq!(verdict(rows, 40_007), "partial", "{}", line(rows));
+    assert_eq!(verdict(rows, 40_030), "complete", "{}", line(rows));
+}
+
+#[test]
+fn request_that_did_all_that_others_do_is_not_suspected_of_a_half_seen_call() {
+    let mut scene = two_at_once(9);
+    // A request that has made its own call.
     scene.call(&on_port(51_030, cart_call(712, 750, 9)));
     lossy(&mut scene);
     lose(&mut scene, "client", &FRONTEND_0, 51_007);
     let rows = scene.rows();
-    assert_eq!(verdict(&rows, 40_007), "partial", "{}", line(&rows));
-    assert_eq!(verdict(&rows, 40_030), "complete", "{}", line(&rows));
+    assert_only_the_seventh_lacks_a_call(&rows);
 }
 
 #[test]
 fn request_whose_client_spans_are_all_seen_is_not_suspected_of_a_half_seen_call() {
-    let mut scene = Scene::new();
-    bound(&mut scene, 20);
-    request_from_outside(&mut scene, 30, 690, 785, 9);
+    let mut scene = two_at_once(9);
     lossy(&mut scene);
     lose(&mut scene, "client", &FRONTEND_0, 51_007);
     assert_eq!(verdict(&scene.rows(), 40_030), "partial", "{}", line(&scene.rows()));
@@ -263,30 +272,24 @@ fn request_whose_client_spans_are_all_seen_is_not_suspected_of_a_half_seen_call(
     scene.span("client", "c1", Some("s1"), &FRONTEND_0, 109, 181);
     scene.server_span("s30", None, &FRONTEND_0, (INGRESS.ip, 50_030), 693, 782);
     let rows = scene.rows();
-    assert_eq!(verdict(&rows, 40_007), "partial", "{}", line(&rows));
-    assert_eq!(verdict(&rows, 40_030), "complete", "{}", line(&rows));
+    assert_only_the_seventh_lacks_a_call(&rows);
 }
 
 #[test]
 fn half_seen_call_that_ids_give_to_a_request_leaves_no_other_in_doubt() {
-    let mut scene = Scene::new();
-    bound(&mut scene, 20);
-    request_from_outside(&mut scene, 30, 690, 785, 9);
+    let mut scene = two_at_once(9);
     scene.server_span("s7", None, &FRONTEND_0, (INGRESS.ip, 50_007), 703, 787);
     scene.span("client", "c7", Some("s7"), &FRONTEND_0, 709, 781);
     scene.server_span("k7", Some("c7"), &CART_0, (FRONTEND_0.ip, 51_007), 711, 779);
     lossy(&mut scene);
     lose(&mut scene, "client", &FRONTEND_0, 51_007);
     let rows = scene.rows();
-    assert_eq!(verdict(&rows, 40_007), "partial", "{}", line(&rows));
-    assert_eq!(verdict(&rows, 40_030), "complete", "{}", line(&rows));
+    assert_only_the_seventh_lacks_a_call(&rows);
 }
 
 #[test]
 fn thread_that_serves_nothing_that_was_seen_calls_for_a_request_that_was_lost() {
-    let mut scene = Scene::new();
-    bound(&mut scene, 20);
-    request_from_outside(&mut scene, 30, 690, 785, 5);
+    let mut scene = two_at_once(5);
     scene.call(&on_port(51_030, cart_call(712, 750, 5)));
     lossy(&mut scene);
     // The request on the other thread, which made a call meanwhile.
