@@ -192,15 +192,10 @@ impl<R: Observed> Followed<R> {
 
     /// Drops files that end before this moment, and their rows.
     pub(crate) fn forget_before(&mut self, ns: i64) {
-        let (is_wanted, recent) =
-            (|file: &FileRef| file.may_overlap("event_ns", ns, i64::MAX), &self.recent);
-        self.files.retain(|_, file| {
-            let is_wanted = is_wanted(file);
-            if !is_wanted {
-                recent.forget(R::TABLE, file);
-            }
-            is_wanted
-        });
+        let is_over = |_: &String, file: &mut FileRef| !file.may_overlap("event_ns", ns, i64::MAX);
+        for (_, file) in self.files.extract_if(.., is_over) {
+            self.recent.forget(R::TABLE, &file);
+        }
         self.structs.retain(|path, _| self.files.contains_key(path));
     }
 
