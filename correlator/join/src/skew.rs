@@ -6,7 +6,8 @@
 //!
 //! A message from a to b arrives after it was sent, so with d = clock b - clock a it proves
 //! d <= received - sent; one from b to a proves d >= sent - received. Per second the third smallest
-//! of each is kept, so that two bad stamps do no harm. Between all upper and all lower limits of a
+//! of each is kept, so that two bad stamps do no harm, and each is met only up to how late kernels
+//! stamp what was sent. Between all upper and all lower limits of a
 //! pair lie the lines that d can be, whatever the delays were: [`corridor`] (the linear program of
 //! Moon, Skelly and Towsley, "Estimation and Removal of Clock Skew from Network Delay
 //! Measurements", INFOCOM 1999, with limits from both directions). What is believed of a clock is

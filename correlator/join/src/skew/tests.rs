@@ -166,8 +166,32 @@ fn busy_pair_is_bounded_by_its_best_delays() {
     let delays = [Delay(30_000.0, 60_000.0), Delay(40_000.0, 60_000.0)];
     let messages = talk(&mut random, (clock(0), a), (clock(1), b), delays, &RANGE, 60 * 200);
     let offset = solve(&messages).offset(clock(0), clock(1), a.at(30 * SECOND)).unwrap();
-    // Half of the round trip is 35 us; the rest is what a changing rate could do meanwhile.
-    assert!((35_000..45_000).contains(&offset.bound_ns), "{offset:?}");
+    // Half of the round trip is 35 us, a stamp of sending may be 50 us late; the rest is what a
+    // changing rate could do meanwhile.
+    assert!((85_000..95_000).contains(&offset.bound_ns), "{offset:?}");
+}
+
+/// The sender's stamp is made when its call returns, by then its message may have been read.
+#[test]
+fn stamps_of_sending_that_are_late_contradict_nothing_and_widen_the_bound() {
+    for (seed, late_ns, widest_ns) in [(11, 60_000, 110_000), (12, 700_000, 1_100_000)] {
+        let mut random = Seeded::new(seed);
+        let (a, b) = (TrueClock::random(&mut random), TrueClock::random(&mut random));
+        let delays = [Delay(10_000.0, 20_000.0); 2];
+        let mut messages = talk(&mut random, (clock(0), a), (clock(1), b), delays, &RANGE, 6_000);
+        // As in each second of a busy machine: more of them than are set aside as bad stamps.
+        for message in &mut messages {
+            let late_ns = random.below(late_ns) as i64;
+            message.sent_ns += if random.unit() < 0.1 { late_ns } else { 0 };
+        }
+        let offsets = solve(&messages);
+        for moment in (0..60).map(|s| s * SECOND) {
+            let found = offsets.offset(clock(0), clock(1), a.at(moment)).expect("no contradiction");
+            let miss = (found.offset_ns - (b.at(moment) - a.at(moment))).abs();
+            assert!(miss <= found.bound_ns, "seed {seed} at {moment}: {found:?} off by {miss}");
+            assert!(found.bound_ns <= widest_ns, "seed {seed} at {moment}: {found:?}");
+        }
+    }
 }
 
 #[test]
@@ -285,7 +309,7 @@ fn clock_that_was_set_has_no_offset_until_its_new_epoch_was_measured() {
         let found = late.offset(clock(0), epoch, moment).unwrap();
         let truth = b.at(moment) - moment;
         assert!((found.offset_ns - truth).abs() <= found.bound_ns, "{found:?} {truth}");
-        assert!(found.bound_ns < 60_000, "{found:?}");
+        assert!(found.bound_ns < 110_000, "{found:?}");
     }
     assert_eq!(late.offset(old, new, 30 * SECOND), None);
 }
@@ -333,7 +357,7 @@ fn jump_that_nobody_reported_puts_the_pair_in_quarantine() {
     );
     assert!(rows.iter().all(|r| r.win == 30 && r.stage == "F" && r.start_ns == window.start));
     let (offset, bound) = (rows[1].offset_ns.unwrap(), rows[1].bound_ns.unwrap());
-    assert!(offset.abs() <= bound && bound < 60_000, "{offset} {bound}");
+    assert!(offset.abs() <= bound && bound < 110_000, "{offset} {bound}");
     assert!(rows[1].drift_ppb.unwrap().abs() < 2_000);
 }
 
