@@ -2,41 +2,22 @@
 
 mod contradiction;
 mod destination;
+mod outcome;
+mod route;
 mod service;
 mod subrequest;
 mod unlisted;
 
-use crate::SECOND;
-use crate::address::Tuple;
-use crate::columns::{Attempt, EndCause, Ended, Exchange};
+use route::Route;
+
+use crate::columns::{Ended, Exchange};
 use crate::confidence;
-use crate::link::nat;
-use crate::names::Name;
-use crate::ownership::Owner;
 use crate::path::{Entry, Leg, Root, Tree};
 use crate::reason::{Reason, Reasons};
 use crate::rows::Scope;
-use crate::rows::row::{Evidence, EvidenceSet, Failure, HopRow, Kind, Nat, Party};
+use crate::rows::row::{Evidence, EvidenceSet, HopRow, Kind, Nat, Party};
 use crate::slab::ExchangeId;
 use crate::verdict::Findings;
-
-/// How requests got from what the client addressed to the socket that answered.
-#[derive(Default)]
-struct Route {
-    /// The client's end and what it addressed.
-    original: Option<Tuple>,
-    /// The server's end and whom it answered, as the server's socket saw it.
-    reply: Option<Tuple>,
-    node: Option<Name>,
-    /// A conntrack entry was recorded; otherwise the translation follows from both ends.
-    recorded: bool,
-    /// Why more than one conntrack entry may be the one.
-    doubt: Option<Reason>,
-    /// When the translation was first seen: the connection's beginning.
-    opened_ns: Option<i64>,
-    /// What `original` says of the client is not the client.
-    is_client_hidden: bool,
-}
 
 /// Writes the hops of one path.
 pub(crate) struct Writer<'a> {
@@ -134,115 +115,6 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The tuples at both ends and what translated one to the other.
-    fn route(&self, leg: &Leg, hop: &mut HopRow, findings: &mut Findings) -> Route {
-        let nat = self.scope.sight.nat;
-        if leg.client.is_some() {
-            hop.evidence.insert(Evidence::ClientExchange);
-        }
-        if leg.server.is_some() {
-            hop.evidence.insert(Evidence::ServerExchange);
-        }
-        let route = match (leg.client, leg.server) {
-            (Some(c), Some(s)) => {
-                let (client, server) = (self.exchange(c), self.exchange(s));
-                let probable = self.scope.sight.probability(c);
-                let (evidence, by) = match client.seq_req {
-                    _ if probable.is_some() => (Evidence::Statistical, Reason::OkStatistical),
-                    // The bytes of its streams share segments.
-                    ..0 => (Evidence::Stream, Reason::OkTupleOrdinal),
-                    _ => (Evidence::TcpSeq, Reason::OkTupleSeq),
-                };
-                hop.evidence.insert(evidence);
-                hop.reasons.insert(by);
-                let confidence = probable.unwrap_or_else(|| confidence::of(by));
-                hop.confidence = hop.confidence.min(confidence);
-                let binding = nat.between(client, server);
-                Route {
-                    original: Some(Tuple { source: client.local(), destination: client.remote() }),
-                    reply: Some(Tuple { source: server.local(), destination: server.remote() }),
-                    node: binding.map(|b| nat.get(b).node),
-                    recorded: binding.is_some(),
-                    opened_ns: binding.map(|b| nat.get(b).first_ns),
-                    ..Route::default()
-                }
-            }
-            (Some(c), None) => {
-                let client = self.exchange(c);
-                let found = nat.of_client(client);
-                let binding = found.ok();
-                Route {
-                    original: Some(Tuple { source: client.local(), destination: client.remote() }),
-                    reply: binding.map(|b| nat.get(b).reply),
-                    node: binding.map(|b| nat.get(b).node),
-                    recorded: binding.is_some(),
-                    opened_ns: binding.map(|b| nat.get(b).first_ns),
-                    doubt: found.err().and_then(nat::NoBinding::doubt),
-                    ..Route::default()
-                }
-            }
-            (None, Some(s)) => self.arrival(s, findings),
-            (None, None) => {
-                hop.evidence.insert(Evidence::AccessLog);
-                Route::default()
-            }
-        };
-        if route.recorded {
-            hop.evidence.insert(Evidence::NatBinding);
-            hop.reasons.insert(Reason::OkNatChain);
-            if leg.client.is_none() || leg.server.is_none() {
-                hop.confidence = hop.confidence.min(confidence::of(Reason::OkNatChain));
-            }
-        }
-        route
-    }
-
-    /// The entry of a path: back through the translations to the client that no agent saw.
-    fn arrival(&self, server: ExchangeId, findings: &mut Findings) -> Route {
-        let exchange = self.exchange(server);
-        let reply = Tuple { source: exchange.local(), destination: exchange.remote() };
-        let direct = Tuple { source: exchange.remote(), destination: exchange.local() };
-        let at_ns = exchange.start_ns;
-        // A node or its bridge sends for others: behind it stands whoever was masqueraded there.
-        let hidden_behind = |ip| match self.scope.sight.owners.holder(ip, at_ns) {
-            Owner::Node(node) | Owner::PodRange(node) => {
-                let why = self.scope.whole(Some(node), at_ns - SECOND, exchange.end_ns);
-                Some(why.err().unwrap_or(Reason::SnatHiddenClient))
-            }
-            _ => None,
-        };
-        match self.entry {
-            Entry::Translated(chain) => {
-                let first = chain.first().map(|&id| self.scope.sight.nat.get(id));
-                let original = first.map(|b| b.original);
-                let why = original.and_then(|o| hidden_behind(o.source.ip));
-                if let Some(why) = why {
-                    findings.miss("client".into(), why);
-                }
-                Route {
-                    original,
-                    reply: Some(reply),
-                    node: first.map(|b| b.node),
-                    recorded: true,
-                    opened_ns: first.map(|b| b.first_ns),
-                    is_client_hidden: why.is_some(),
-                    ..Route::default()
-                }
-            }
-            Entry::Direct => match hidden_behind(exchange.remote_ip) {
-                Some(why) => {
-                    findings.miss("client".into(), why);
-                    Route { reply: Some(reply), ..Route::default() }
-                }
-                None => Route { original: Some(direct), reply: Some(reply), ..Route::default() },
-            },
-            &Entry::Undecided(why) => {
-                findings.miss("client".into(), why);
-                Route { reply: Some(reply), doubt: Some(why), ..Route::default() }
-            }
-        }
-    }
-
     fn source(&self, leg: &Leg, route: &Route, hop: &mut HopRow, findings: &mut Findings) {
         // An attempt that only the log knows has the proxy as its source all the same.
         let parent = leg.parent.and_then(|p| self.tree.legs[p as usize].server);
@@ -281,67 +153,6 @@ impl<'a> Writer<'a> {
                 hop.source.end = Some((original.source.ip, original.source.port));
             }
             hop.requested = Some((original.destination.ip, original.destination.port));
-        }
-    }
-
-    fn translation(&self, route: &Route, hop: &mut HopRow) {
-        let (Some(original), Some(reply)) = (route.original, route.reply) else { return };
-        let is_destination = original.destination != reply.source;
-        let is_source = original.source != reply.destination;
-        hop.nat = match (is_destination, is_source) {
-            (false, false) => Nat::None,
-            (true, false) => Nat::Destination,
-            (false, true) => Nat::Source,
-            (true, true) => Nat::Both,
-        };
-        // An inner translation alone would name the node as the client.
-        if hop.nat != Nat::None && !route.is_client_hidden {
-            hop.nat_node = route.node;
-            hop.translation = Some((original, reply));
-        }
-    }
-
-    fn outcome(&self, leg: &Leg, hop: &mut HopRow) {
-        let span = leg.server.and_then(|s| self.scope.span_of(s));
-        let attempt = leg.logged.map(|a| &self.scope.sight.slabs.attempts(a.log)[a.index]);
-        let own_log = leg.server.and_then(|s| self.scope.line_of(s)).map(|(log, _)| log);
-        let is_root = leg.parent.is_none();
-        let balancers = leg.server.filter(|_| is_root).and_then(|s| self.scope.balancer_line_of(s));
-        if balancers.is_some() {
-            hop.reasons.insert(Reason::OkUpstreamUnique);
-            hop.confidence = hop.confidence.min(confidence::of(Reason::OkUpstreamUnique));
-        }
-        let own_log = own_log.or(balancers);
-        hop.status = own_log
-            .and_then(|l| l.status)
-            .or(attempt.and_then(|a| a.status))
-            .or(span.and_then(|s| s.status).map(i32::from));
-        hop.method = own_log.and_then(|l| l.method).or(span.and_then(|s| s.method));
-        hop.route = own_log.and_then(|l| l.route).or(span.and_then(|s| s.route));
-        if own_log.is_some() || attempt.is_some() {
-            hop.evidence.insert(Evidence::AccessLog);
-        }
-        if span.is_some() {
-            hop.evidence.insert(Evidence::ServerSpan);
-        }
-        let observed = leg.client.or(leg.server).map(|id| self.exchange(id));
-        hop.failure = match observed {
-            Some(e) if !e.has_response() => Some(self.end_cause(e)),
-            None if attempt.is_some_and(Attempt::was_refused) => {
-                let timed_out = hop.status == Some(504);
-                Some(if timed_out { Failure::Timeout } else { Failure::Refused })
-            }
-            _ => hop.status.filter(|s| *s >= 500).map(|_| Failure::Status5xx),
-        };
-    }
-
-    /// Why a connection ended without an answer.
-    fn end_cause(&self, exchange: &Exchange) -> Failure {
-        match self.scope.sight.end_cause(exchange) {
-            Some(EndCause::Reset) => Failure::Reset,
-            Some(EndCause::Refused) => Failure::Refused,
-            Some(EndCause::Timeout) => Failure::Timeout,
-            _ => Failure::NoResponse,
         }
     }
 
