@@ -11,6 +11,14 @@ use crate::columns::Heartbeat;
 use crate::names::{Name, Names};
 use crate::skew::{ClockSample, Epochs};
 
+/// An agent takes its boot clock to wall time by an epoch that follows where the wall clock was
+/// slewed by so much.
+const STAMP_NS: i64 = 1_000_000;
+
+/// Under one epoch stamps are as far apart as on the boot clock. This is what the bound of an offset
+/// leaves out between the moments at which it was taken.
+const STEADY_NS: i64 = 50_000;
+
 /// No node has this index.
 const NO_NODE: u32 = u32::MAX;
 
@@ -22,6 +30,8 @@ pub(crate) struct NodeClocks {
     /// By name.
     index: Vec<u32>,
     pub(crate) epochs: Epochs,
+    /// By index: the agent took boot time to wall time by one epoch all the while.
+    is_steady: Vec<bool>,
 }
 
 impl NodeClocks {
@@ -47,7 +57,20 @@ impl NodeClocks {
             ClockSample { boot_ns, wall_ns, told_to_ns: wall_ns, ..sample }
         }));
         let epochs = Epochs::new(nodes.len(), &samples);
-        Self { nodes, index, epochs }
+        let mut told: Vec<Option<i64>> = vec![None; nodes.len()];
+        let mut is_steady = vec![true; nodes.len()];
+        for beat in &beats {
+            let at = index[beat.node.index()] as usize;
+            is_steady[at] &= *told[at].get_or_insert(beat.clock_epoch_ns) == beat.clock_epoch_ns;
+        }
+        Self { nodes, index, epochs, is_steady }
+    }
+
+    /// By how much the distance of two stamps of a node may differ from that on its boot clock, as
+    /// long as its clock was not set.
+    pub(crate) fn stamp_ns(&self, node: Name) -> i64 {
+        let is_steady = self.index(node).is_some_and(|at| self.is_steady[at as usize]);
+        if is_steady { STEADY_NS } else { STAMP_NS }
     }
 
     pub(crate) fn index(&self, node: Name) -> Option<u32> {

@@ -20,9 +20,6 @@ use crate::{SECOND, Settings};
 /// nodes get a limit every few seconds of each of their pairs, for a tenth of a second's work.
 const PAIRS_MAX: usize = 1 << 17;
 
-/// A batch takes its boot clock to wall time by a sample of its own, and a clock may be slewed.
-pub(crate) const STAMP_NS: i64 = 1_000_000;
-
 /// Clocks take memory by pairs of nodes: 128 MiB at this size. Nodes beyond are compared as where
 /// nothing is known.
 const NODES_MAX: usize = 2_048;
@@ -113,7 +110,9 @@ impl<'a> Known<'a> {
             return allowed;
         }
         if let Some(offset) = self.whole(from, to).or_else(|| self.proven(from, to)) {
-            let bound_ns = offset.bound_ns.saturating_add(STAMP_NS);
+            let set = self.set();
+            let stamp_ns = set.stamp_ns(from.node).max(set.stamp_ns(to.node));
+            let bound_ns = offset.bound_ns.saturating_add(stamp_ns);
             return Apart::Proven(Offset { bound_ns, ..offset });
         }
         let (Some(a), Some(b)) = (self.index(from.node), self.index(to.node)) else {

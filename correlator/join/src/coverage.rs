@@ -175,7 +175,7 @@ fn share<'a>(intervals: impl Iterator<Item = &'a Interval>, of_others: Option<f6
 
 /// The most rows that one interval loses when `expected` are lost on average and losses are
 /// independent: a Poisson variable is above this less than twice in ten thousand times.
-fn lost_by_chance(expected: f64) -> f64 {
+pub(crate) fn lost_by_chance(expected: f64) -> f64 {
     expected + 4.0 * expected.sqrt() + 2.0
 }
 

@@ -2,7 +2,7 @@
 //! watched there. Each is a trace of something that some request of the caller did.
 
 use crate::columns::{Exchange, Role};
-use crate::comparison::{Known, STAMP_NS, Stamp};
+use crate::comparison::{Known, Stamp};
 use crate::link::View;
 use crate::link::claim::Claim;
 use crate::link::tuple::Pairs;
@@ -36,7 +36,7 @@ impl Unclaimed {
     pub(crate) fn as_call(&self, clocks: &Known<'_>) -> Call {
         let server = clocks.slabs.exchange(self.server);
         let apart = if server.node == self.node {
-            Offset { offset_ns: 0, bound_ns: STAMP_NS }
+            Offset { offset_ns: 0, bound_ns: clocks.set().stamp_ns(server.node) }
         } else {
             let from = Stamp { node: server.node, ns: server.start_ns };
             let to = Stamp { node: self.node, ns: server.start_ns };

@@ -15,6 +15,7 @@
 
 mod ends;
 mod line;
+mod measured;
 mod naming;
 mod parents;
 mod scene;
@@ -146,6 +147,7 @@ impl Told {
 
     fn take(&mut self, scene: &Scene<'_>) {
         let told = scene.told();
+        let lists_all = scene.lists_all_calls(&told);
         for (call, parent) in scene.parent.iter().enumerate() {
             let parent = parent.map(|server| {
                 let by = match scene.named.line_of(call) {
@@ -158,7 +160,7 @@ impl Told {
             });
             self.parents.push(parent);
             if parent.is_none() {
-                let candidates = scene.suspects(call, &told);
+                let candidates = scene.suspects(call, &told, lists_all);
                 let ids = candidates.into_iter().map(|s| scene.servers[s]).collect();
                 self.undecided.insert(call, ids);
             }

@@ -4,6 +4,7 @@ mod calls;
 mod clocks;
 mod concurrent;
 mod doubt;
+mod durations;
 mod hostile;
 mod lines;
 mod losses;

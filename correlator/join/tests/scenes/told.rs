@@ -6,6 +6,7 @@ use join::WindowRows;
 use tables::Hop;
 
 use crate::calls::{Call, cart_call, request_from_outside, to_pod};
+use crate::clocks::sampled;
 use crate::scene::{CART_0, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, line};
 
 /// Agents lose two in a hundred rows, and say so.
@@ -275,6 +276,24 @@ fn half_seen_call_that_ids_give_to_a_request_leaves_no_other_in_doubt() {
     lose(&mut scene, "client", &FRONTEND_0, 51_007);
     let rows = scene.rows();
     assert_only_the_seventh_lacks_a_call(&rows);
+}
+
+#[test]
+fn request_that_began_just_after_a_half_seen_call_is_not_suspected_under_one_epoch() {
+    for (moved_ns, expected) in [(0, "complete"), (1, "partial")] {
+        let mut scene = Scene::new();
+        bound(&mut scene, 20);
+        request_from_outside(&mut scene, 30, 709, 795, 9);
+        // Half a millisecond after the call.
+        let served = scene.seen.exchanges.iter_mut();
+        let mut served = served.filter(|e| e.local_ip == FRONTEND_0.ip && e.remote_port == 50_030);
+        served.next().unwrap().start_ns -= 500_000;
+        lossy(&mut scene);
+        lose(&mut scene, "client", &FRONTEND_0, 51_007);
+        sampled(&mut scene, 0, 0);
+        scene.seen.heartbeats[30].clock_epoch_ns += moved_ns;
+        assert_eq!(verdict(&scene.rows(), 40_030), expected, "{}", line(&scene.rows()));
+    }
 }
 
 #[test]

@@ -19,6 +19,19 @@ impl Scene<'_> {
         self.fitting.push(fitting);
     }
 
+    /// Strikes what lasted longer or shorter than the proxy's lines do as a rule.
+    pub(super) fn keep_fitting(&mut self) {
+        let fitting = std::mem::take(&mut self.fitting);
+        self.lines_of.iter_mut().for_each(Vec::clear);
+        for (log, mut fitting) in fitting.into_iter().enumerate() {
+            fitting.retain(|&s| self.lasts_as_long(log, s));
+            for &server in &fitting {
+                self.lines_of[server].push(log);
+            }
+            self.fitting.push(fitting);
+        }
+    }
+
     /// A line that fits no request tells of one that was not seen, unless a request that has no
     /// line either differs from it in nothing but the time that both measured.
     pub(super) fn find_unseen(&mut self, log: usize, ends: &Ends) {
@@ -36,7 +49,8 @@ impl Scene<'_> {
     fn lasts_as_long(&self, log: usize, server: usize) -> bool {
         let (line, e) = (self.line(log), self.server(server));
         line.duration_ns.is_none_or(|d| {
-            (e.end_ns - e.start_ns - d).abs() <= line.duration_error_ns + EVENT_LOOP_NS
+            let slack_ns = line.duration_error_ns + self.slack.of_request_ns;
+            (e.end_ns - e.start_ns - d).abs() <= slack_ns
         })
     }
 
@@ -53,6 +67,23 @@ impl Scene<'_> {
     pub(super) fn lists(&self, log: usize, remote: End) -> bool {
         let attempts = self.attempts(log);
         self.line(log).attempts_malformed || attempts.iter().any(|a| a.server == Some(remote))
+    }
+
+    /// Whether a try of a line may be a call, or the line can't be read that far.
+    pub(super) fn lists_call(&self, log: usize, call: usize) -> bool {
+        let mut tries = self.attempts(log).iter();
+        self.line(log).attempts_malformed || tries.any(|a| self.may_be(log, a, call))
+    }
+
+    /// Whether a try of a line went where a call did, and both lasted as long.
+    pub(super) fn may_be(&self, log: usize, attempt: &Attempt, call: usize) -> bool {
+        let client = self.client(call);
+        let lasts_as_long = |d: i64| {
+            let measured_ns = client.end_ns - client.start_ns;
+            let slack_ns = self.line(log).duration_error_ns + self.slack.of_try_ns;
+            !client.has_response() || measured_ns.abs_diff(d) <= slack_ns.unsigned_abs()
+        };
+        attempt.server == Some(client.remote()) && attempt.duration_ns.is_none_or(lasts_as_long)
     }
 
     /// Whether the calls that were given to a request are, one for one, the tries that its line
@@ -73,7 +104,6 @@ impl Scene<'_> {
 
     /// Whether the calls that are known to be the request's are those that the line lists.
     pub(super) fn calls_agree(&self, log: usize, server: usize, calls: &[usize]) -> bool {
-        let line = self.line(log);
         let named_are_its = self
             .named
             .calls_of(log)
@@ -82,19 +112,8 @@ impl Scene<'_> {
             let line = self.named.line_of(call);
             line.is_none_or(|(l, _)| l == log) && !self.named.is_foreign(call)
         });
-        let mut attempts =
-            self.attempts(log).iter().filter_map(|a| Some((a.server?, a.duration_ns)));
-        let listed = calls.iter().all(|&call| {
-            let client = self.client(call);
-            attempts.any(|(end, duration_ns)| {
-                end == client.remote()
-                    && duration_ns.is_none_or(|d| {
-                        let measured = client.end_ns - client.start_ns;
-                        let slack = (line.duration_error_ns + EVENT_LOOP_NS).unsigned_abs();
-                        !client.has_response() || measured.abs_diff(d) <= slack
-                    })
-            })
-        });
+        let mut attempts = self.attempts(log).iter();
+        let listed = calls.iter().all(|&call| attempts.any(|a| self.may_be(log, a, call)));
         named_are_its && its_are_named && listed
     }
 }

@@ -6,8 +6,9 @@ use crate::matching;
 
 impl Scene<'_> {
     pub(super) fn decide_parents(&self) -> Vec<Option<usize>> {
-        // One more slot stands for all the requests that were not seen.
+        // Requests that were not seen: one slot for all, and one for each that a line tells of.
         let unseen = self.servers.len();
+        let of_unseen_line = |log: usize| unseen + 1 + log;
         let mut log_of: Vec<Option<usize>> = vec![None; unseen];
         for (log, server) in self.server_of_log.iter().enumerate() {
             if let Some(server) = server {
@@ -17,6 +18,7 @@ impl Scene<'_> {
         let mut capacity: Vec<usize> =
             (0..unseen).map(|s| self.attempts_max(s, log_of[s])).collect();
         capacity.push(matching::NO_LIMIT);
+        capacity.extend((0..self.logs.len()).map(|log| self.attempts(log).len()));
         let named = self.decided_by_name(&capacity);
         for &server in named.iter().flatten() {
             capacity[server] -= 1;
@@ -32,12 +34,15 @@ impl Scene<'_> {
                 possible.retain(|&s| capacity[s] > 0 && !(is_foreign && log_of[s].is_some()));
                 // Those with lines are struck where none of these lists the call.
                 let has_line = |&s: &usize| log_of[s].is_some() || self.has_open_line(s);
-                let is_told = possible.iter().all(has_line) && self.leaves_traces(call);
+                let is_told = !possible.is_empty()
+                    && possible.iter().all(has_line)
+                    && self.leaves_traces(call);
                 // A line that may be this request's carries another id than the call.
                 let is_anothers = is_foreign && possible.iter().any(|&s| self.has_open_line(s));
-                let is_unseens = is_anothers || !is_told && self.may_be_of_unseen(call);
-                if !possible.is_empty() && is_unseens {
+                if is_anothers && !possible.is_empty() {
                     possible.push(unseen);
+                } else if !is_told {
+                    possible.extend(self.unseen_lines(call).map(of_unseen_line));
                 }
                 possible
             }
@@ -50,7 +55,7 @@ impl Scene<'_> {
         });
         let candidates: Vec<Vec<usize>> = of_clients.chain(of_half).collect();
         let forced = matching::forced(&candidates, &capacity);
-        let forced = forced.into_iter().map(|slot| slot.filter(|&s| s != unseen));
+        let forced = forced.into_iter().map(|slot| slot.filter(|&s| s < unseen));
         named.into_iter().zip(forced).map(|(named, forced)| named.or(forced)).collect()
     }
 
@@ -86,8 +91,7 @@ impl Scene<'_> {
             };
         }
         let mut possible = self.containing(call);
-        let remote = self.client(call).remote();
-        self.keep_listing(&mut possible, |log| self.lists(log, remote));
+        self.keep_listing(&mut possible, |log| self.lists_call(log, call));
         possible
     }
 

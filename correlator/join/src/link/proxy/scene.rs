@@ -8,6 +8,7 @@ use crate::columns::{AccessLog, Attempt, Exchange};
 use crate::interval::Intervals;
 use crate::link::half;
 use crate::link::proxy::ends::Ends;
+use crate::link::proxy::measured::Slack;
 use crate::link::proxy::naming::Named;
 use crate::matching;
 use crate::sight::Sight;
@@ -41,6 +42,7 @@ pub(super) struct Scene<'a> {
     /// Indexes into `servers`, by index into `logs`.
     pub(super) server_of_log: Vec<Option<usize>>,
     pub(super) named: Named,
+    pub(super) slack: Slack,
     /// Calls of which only the server's end was seen.
     pub(super) half: Vec<half::Call>,
 }
@@ -76,11 +78,16 @@ impl<'a> Scene<'a> {
             parent: vec![None; clients.len()],
             server_of_log: vec![None; logs.len()],
             named: Named::default(),
+            slack: Slack::UNKNOWN,
             half: Vec::new(),
             logs,
         };
         for log in 0..scene.logs.len() {
             scene.find_fitting(log, &ends);
+        }
+        scene.slack = Slack::learned(&scene);
+        if scene.slack.of_request_ns < Slack::UNKNOWN.of_request_ns {
+            scene.keep_fitting();
         }
         for log in 0..scene.logs.len() {
             scene.find_unseen(log, &ends);
