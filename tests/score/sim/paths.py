@@ -27,14 +27,14 @@ def load(connection: duckdb.DuckDBPyConnection) -> None:
         JOIN (SELECT request, count(*) AS legs FROM leg GROUP BY request) l USING (request);
 
         CREATE TABLE told_request AS
-        SELECT t.request, t.full_coverage, t.full_evidence, count(p.path) AS paths,
+        SELECT t.request, t.full_coverage, t.full_evidence, t.full_sight, count(p.path) AS paths,
             coalesce(sum(p.wrong), 0) AS wrong,
             coalesce(bool_or(p.verdict = 'complete'), false) AS complete,
             coalesce(bool_or(p.wrong = 0 AND p.open = 0 AND p.legs = t.legs), false) AS whole,
             coalesce(bool_or(p.verdict = 'complete' AND p.wrong = 0 AND p.open = 0
                 AND p.legs = t.legs), false) AS correct
         FROM true_request t LEFT JOIN told_path p USING (request)
-        GROUP BY t.request, t.full_coverage, t.full_evidence"""
+        GROUP BY t.request, t.full_coverage, t.full_evidence, t.full_sight"""
     )
 
 
@@ -49,7 +49,9 @@ def counts(connection: duckdb.DuckDBPyConnection) -> dict:
             count(*) FILTER (full_coverage) AS full_coverage,
             count(*) FILTER (full_coverage AND correct) AS full_coverage_correct,
             count(*) FILTER (full_evidence) AS full_evidence,
-            count(*) FILTER (full_evidence AND correct) AS full_evidence_correct
+            count(*) FILTER (full_evidence AND correct) AS full_evidence_correct,
+            count(*) FILTER (full_sight) AS full_sight,
+            count(*) FILTER (full_sight AND correct) AS full_sight_correct
         FROM told_request""",
     )
     paths = one(
@@ -71,6 +73,7 @@ def counts(connection: duckdb.DuckDBPyConnection) -> dict:
         "coverage": ratio(requests["correct"], total),
         "full_coverage_rate": ratio(requests["full_coverage_correct"], requests["full_coverage"]),
         "full_evidence_rate": ratio(requests["full_evidence_correct"], requests["full_evidence"]),
+        "full_sight_rate": ratio(requests["full_sight_correct"], requests["full_sight"]),
     }
 
 

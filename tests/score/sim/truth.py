@@ -3,6 +3,16 @@
 A request has *full coverage* when all that its sockets and proxies tell was recorded in time, and
 *full evidence* when the same is true of its spans.
 
+It has *full sight* when it has full coverage and nothing was lost that its own rows can't be told
+without. To say what a request did is to say that it did nothing else: that no other call of its
+pods was its own. Where a pod made a call while it served the request, and the agent there lost that
+call, one end is left, the callee's, and only that pod's own row could have said for which of its
+requests it was made. So the pod was not covered then, whoever's row it was: the design speaks of
+coverage by node, pod and time, by the agents' own loss counters. Without ids no reader can know
+better, and one that says *complete* there is right by luck. Only calls that truly began and ended
+while the pod served the request count: that a call before or after is not its own can be known. What
+is not seen of requests' arrivals, lines, translations and spans beside it takes nothing away.
+
 Beside true times a leg has the times that the observers stamped with clocks of their own, for these
 are what identifies a row of the product. An end that was not recorded has its stamps all the same,
 and around a step of a node's clock either of two.
@@ -30,6 +40,11 @@ THERE = "('seen', 'off', 'none')"
 """What may become of a span that is not missed: also that there never was one."""
 
 
+BESIDE_AN_UNTOLD_CALL = """SELECT s.request FROM served s JOIN untold u ON u.pod = s.pod
+    AND s.start_ns <= u.start_ns AND u.end_ns <= s.end_ns WHERE u.request <> s.request"""
+"""Requests in a pod that then made a call for another one, of which its agent told nothing."""
+
+
 class Incomplete(Exception):
     """The truth leaves requests out, so that a hop that is not found may well have been."""
 
@@ -43,9 +58,22 @@ def load(connection: duckdb.DuckDBPyConnection, truth: Path) -> None:
         raise Incomplete(described["truth_every"])
     reason = " ".join(f"WHEN '{word}' THEN '{code}'" for word, code in MISSING.items())
     connection.execute(
-        f"""CREATE TABLE request AS
+        f"""CREATE TABLE served AS
+        SELECT request, {text("server_pod_uid")} AS pod,
+            true_server_start_ns AS start_ns, true_server_end_ns AS end_ns
+        FROM read_parquet('{truth / "legs.parquet"}') WHERE true_server_start_ns IS NOT NULL;
+
+        CREATE TABLE untold AS
+        SELECT request, {text("client_pod_uid")} AS pod,
+            true_client_start_ns AS start_ns, true_client_end_ns AS end_ns
+        FROM read_parquet('{truth / "legs.parquet"}')
+        WHERE client_exchange IN ('lost', 'late', 'down');
+
+        CREATE TABLE request AS
         SELECT r.request, r.request_id, r.full_coverage,
-            r.full_coverage AND l.spans_seen AS full_evidence, l.is_sampled_out
+            r.full_coverage AND l.spans_seen AS full_evidence,
+            r.full_coverage AND r.request NOT IN ({BESIDE_AN_UNTOLD_CALL}) AS full_sight,
+            l.is_sampled_out
         FROM read_parquet('{truth / "requests.parquet"}') r
         JOIN (
             SELECT request, bool_and(client_span IN {THERE} AND server_span IN {THERE})
@@ -53,6 +81,8 @@ def load(connection: duckdb.DuckDBPyConnection, truth: Path) -> None:
                 bool_or(client_span = 'sampled' OR server_span = 'sampled') AS is_sampled_out
             FROM read_parquet('{truth / "legs.parquet"}') GROUP BY request
         ) l USING (request);
+
+        DROP TABLE served; DROP TABLE untold;
 
         CREATE TABLE leg AS
         WITH numbered AS (

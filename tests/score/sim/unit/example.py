@@ -18,7 +18,8 @@ TEXT = """kind client_pod_uid client_node server_pod_uid server_node service cli
     server_ip peer_ip client_exchange server_exchange client_span server_span missing""".split()
 WHOLE = """request leg parent_leg call attempt client_port requested_port server_port peer_port
     client_start_ns client_end_ns client_start_alt_ns server_start_ns server_end_ns
-    server_start_alt_ns""".split()
+    server_start_alt_ns true_client_start_ns true_client_end_ns true_server_start_ns
+    true_server_end_ns""".split()
 PATH = asserted.PATH | {"hops": stability.COLUMNS["hops"]}
 LEG = dict.fromkeys(TEXT, "VARCHAR") | dict.fromkeys(WHOLE, "BIGINT")
 
@@ -40,7 +41,8 @@ def leg(request: int, number: int, parent: int | None, start_ns: int, **known) -
         "client_start_ns": start_ns if client else None,
         "client_end_ns": end_ns if client else None, "client_start_alt_ns": None,
         "server_start_ns": start_ns + 301 * MS, "server_end_ns": end_ns + 299 * MS,
-        "server_start_alt_ns": None,
+        "server_start_alt_ns": None, "true_client_start_ns": start_ns, "true_client_end_ns": end_ns,
+        "true_server_start_ns": start_ns + MS, "true_server_end_ns": end_ns - MS,
         "client_exchange": "seen" if client else "none", "server_exchange": "seen",
         "client_span": "seen" if client else "none", "server_span": "seen", "missing": None,
     }  # fmt: skip

@@ -9,6 +9,7 @@ def figures(**changed) -> dict:
     known = {
         "requests": 100_000, "wrong_commits": 0, "full_coverage": 1000,
         "full_coverage_correct": 1000, "full_evidence": 900, "full_evidence_correct": 900,
+        "full_sight": 1000, "full_sight_correct": 1000,
         "ambiguity": {"sets": 1000, "hits": 1000},
         "calibration": {"statistical": {"n": 500, "ece": 0.01}},
     }  # fmt: skip
@@ -37,11 +38,12 @@ class Bars(unittest.TestCase):
         self.check(bars.STATISTICAL, ["101 wrong"], figures(wrong_commits=101))
 
     def test_with_ids_every_request_that_was_seen_whole_must_be_told(self):
-        short = figures(full_coverage_correct=999, full_evidence_correct=899)
+        short = figures(full_sight_correct=999, full_evidence_correct=899)
         self.check(bars.IDS, ["1 of 900 requests"], short)
         self.check(bars.IDS, [], figures(full_coverage_correct=999))
         self.check(bars.TUPLES, [], short)
-        self.check(bars.TUPLES, ["2 of 1000"], figures(full_coverage_correct=998))
+        self.check(bars.TUPLES, ["2 of 1000"], figures(full_sight_correct=998))
+        self.check(bars.TUPLES, [], figures(full_coverage_correct=998))
         self.check(bars.EXACT, [], figures(full_coverage_correct=0))
 
     def test_bar_that_nothing_was_measured_for_is_missed(self):

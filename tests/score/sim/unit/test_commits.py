@@ -157,6 +157,22 @@ class Commits(unittest.TestCase):
         self.assertEqual((figures["full_evidence"], figures["full_evidence_rate"]), (1, 1))
         self.assertEqual((figures["full_coverage"], figures["full_coverage_rate"]), (2, 0.5))
 
+    def test_sight_is_full_only_where_the_pod_lost_no_other_call_that_lies_in_the_request(self):
+        served = {"server_pod_uid": "frontend-1"}
+        for inside_ms, is_inside in ((0, True), (-1, False)):
+            run = two_requests()
+            # Another request of the same pod, whose call was lost where it was made.
+            run.legs[6].update(served)
+            lost, meanwhile = run.legs[7], run.legs[2]
+            lost.update(
+                client_pod_uid="frontend-1", client_exchange="lost",
+                true_client_start_ns=meanwhile["true_server_start_ns"] + inside_ms * example.MS,
+                true_client_end_ns=meanwhile["true_server_end_ns"],
+            )  # fmt: skip
+            figures = scored(run)
+            self.assertEqual(figures["full_coverage"], 2)
+            self.assertEqual(figures["full_sight"], 1 if is_inside else 2)
+
     def test_attempts_told_the_other_way_round_are_not_the_whole_path(self):
         run = two_requests()
         run.hop(0, 1)["attempt"], run.hop(0, 2)["attempt"] = 2, 1
