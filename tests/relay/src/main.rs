@@ -1,8 +1,7 @@
 //! Scores the statistical relay on every set of spans in a folder: one line of JSON a set.
 //!
-//! `score-relay <folder> [--compress N] [--per-service]`, or `score-relay --made SEED` for services
-//! made up by [`shapes`]. The relay sees times, operations, places
-//! and both ends of each call; parents are read for the score alone.
+//! `score-relay --help` tells what it takes. The relay sees times, operations, places and both ends of
+//! each call; parents are read for the score alone.
 
 mod score;
 mod shapes;
@@ -18,6 +17,22 @@ use score::Score;
 
 const ENDING: &str = ".spans.csv.gz";
 
+const HELP: &str = "\
+Scores the statistical relay: which request caused which call, from times alone
+
+Usage: score-relay <FOLDER> [OPTIONS]
+       score-relay --made <SEED> [OPTIONS]
+
+  <FOLDER>           every *.spans.csv.gz in it is a set
+  --made <SEED>      score services made up from this seed instead
+  --compress <N>     divide the gaps between requests by N, keep durations [default: 1]
+  --per-service      a line of each service before that of its set
+  --hypotheses <K>   alternatives kept of requests that depend on each other [default: 24]
+  --rounds <R>       walks at most [default: 6]
+
+Prints one line of JSON a set. forced_accuracy is the share of traces of which every call was given
+to its true cause; committed_precision and coverage are those of what the product would commit.";
+
 /// Requests of each made-up service: as many as the recorded sets have.
 const MADE_REQUESTS: usize = 1000;
 
@@ -30,6 +45,9 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
+    if std::env::args().any(|argument| argument == "--help" || argument == "-h") {
+        return help();
+    }
     let arguments = arguments()?;
     if let Some(seed) = arguments.made {
         for shape in shapes::SHAPES {
@@ -60,6 +78,12 @@ fn main() -> Result<()> {
         };
         score_set(&set, &spans, &arguments);
     }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn help() -> Result<()> {
+    println!("{HELP}");
     Ok(())
 }
 
@@ -109,11 +133,11 @@ fn arguments() -> Result<Arguments> {
             "--made" => arguments.made = Some(number()? as u64),
             "--per-service" => arguments.per_service = true,
             _ if arguments.folder.as_os_str().is_empty() => arguments.folder = argument.into(),
-            _ => bail!("{argument} is not understood"),
+            _ => bail!("{argument} is not understood; score-relay --help tells what is"),
         }
     }
     if arguments.folder.as_os_str().is_empty() && arguments.made.is_none() {
-        bail!("score-relay <folder> [--compress N] [--per-service] [--hypotheses K] [--rounds R]");
+        bail!("a folder of *{ENDING} is missing; score-relay --help tells more");
     }
     Ok(arguments)
 }
