@@ -8,6 +8,7 @@ mod agent;
 mod calls;
 mod churn;
 mod crew;
+mod event_loop;
 mod leg;
 mod request;
 mod socket;

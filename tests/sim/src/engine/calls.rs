@@ -1,6 +1,7 @@
 //! The calls that a server makes for a request: when they begin, what follows them, and retries.
 
 use super::{Simulation, VisitId, What};
+use crate::engine::event_loop::Stamped;
 use crate::engine::visit::{HEAD, Visit};
 use crate::network::Client;
 use crate::observation::Attempt;
@@ -100,12 +101,15 @@ impl Simulation {
 
     fn note_attempt(&mut self, visit: &Visit) {
         let end = self.cluster.listener(visit.server);
+        let key = (visit.key, visit.leg);
+        let asked_ns = self.loop_ns(key, Stamped::TryBegin, visit.asked_ns);
+        let ended_ns = self.loop_ns(key, Stamped::TryEnd, self.now_ns).max(asked_ns);
         let ms = |ns: i64| ns.div_euclid(1_000_000);
         self.requests.get_mut(visit.request).attempts.push(Attempt {
             end,
             status: visit.status.unwrap_or(502),
             response_length: Some(visit.status.map_or(0, |_| visit.bytes_response - HEAD)),
-            duration_ns: (ms(self.now_ns) - ms(visit.asked_ns)) * 1_000_000,
+            duration_ns: (ms(ended_ns) - ms(asked_ns)) * 1_000_000,
         });
     }
 

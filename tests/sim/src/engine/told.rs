@@ -4,6 +4,7 @@ use super::{Simulation, VisitId};
 use crate::address::End;
 use crate::chance::hash;
 use crate::dials::{Ingress, SECOND};
+use crate::engine::event_loop::Stamped;
 use crate::engine::visit::{HEAD, Visit};
 use crate::fate::{Fate, What, Word};
 use crate::network::Client;
@@ -136,8 +137,9 @@ impl Simulation {
         let request = self.requests.get(visit.request);
         let fate = self.fates.of_line(request.key);
         let clock = self.clocks[usize::from(self.cluster.pod(visit.server).node)];
-        let (start_ns, end_ns) =
-            (clock.wall_ns(visit.received_ns), clock.wall_ns(visit.written_ns));
+        let stamp = |what, ns| clock.wall_ns(self.loop_ns((visit.key, visit.leg), what, ns));
+        let start_ns = stamp(Stamped::Begin, visit.received_ns);
+        let end_ns = stamp(Stamped::End, visit.written_ns).max(start_ns);
         let whole = |ns: i64, unit: i64| ns.div_euclid(unit) * unit;
         let callee = self.plan(request.plan).nodes[visit.node as usize].calls.start;
         let callee = self.plan(request.plan).calls[callee as usize].node as usize;

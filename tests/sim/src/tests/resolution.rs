@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Run, dials, run};
+use super::{Run, dials, run, within};
 use crate::Dials;
 use crate::dials::{Ingress, SECOND};
 
 const MS: i64 = 1_000_000;
+
+/// The loop of a proxy may take a moment for an earlier one by so much.
+const HELD_UP_NS_MAX: i64 = 4 * MS + MS / 10;
 
 /// True end of the proxy's part, by request id.
 fn ends(run: &Run) -> BTreeMap<String, (i64, i64)> {
@@ -28,12 +31,26 @@ fn a_line_of_nginx_tells_the_second_of_the_end_and_milliseconds_of_duration() {
     for line in &run.rows.access_logs {
         let (start_ns, end_ns) = ends[line.request_id.as_ref().unwrap()];
         assert_eq!((line.end_lo_ns % SECOND, line.end_hi_ns - line.end_lo_ns), (0, SECOND - 1));
-        assert!((line.end_lo_ns..=line.end_hi_ns).contains(&end_ns));
+        assert!((line.end_lo_ns..=line.end_hi_ns + HELD_UP_NS_MAX).contains(&end_ns));
         let duration_ns = line.duration_ns.unwrap();
         assert_eq!(duration_ns % MS, 0);
-        assert!((end_ns - start_ns - duration_ns).abs() <= line.duration_error_ns);
+        let off_ns = (end_ns - start_ns - duration_ns).abs();
+        assert!(off_ns <= line.duration_error_ns + HELD_UP_NS_MAX, "{off_ns}");
         assert_eq!((line.event_ns, line.duration_error_ns), (line.end_hi_ns, MS));
     }
+}
+
+#[test]
+fn few_lines_of_nginx_are_off_by_more_than_they_round() {
+    let run = run(Dials { seconds: 200.0, ..dials() });
+    let ends = ends(&run);
+    let is_off = |line: &&tables::AccessLog| {
+        let (start_ns, end_ns) = ends[line.request_id.as_ref().unwrap()];
+        let off_ns = (end_ns - start_ns - line.duration_ns.unwrap()).abs();
+        off_ns > line.duration_error_ns + MS / 5
+    };
+    let off = run.rows.access_logs.iter().filter(is_off).count();
+    within(off as f64 / run.rows.access_logs.len() as f64, 5e-4, 5e-3);
 }
 
 #[test]
