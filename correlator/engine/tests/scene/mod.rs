@@ -269,8 +269,8 @@ impl Scene {
 
     fn ends(&mut self, number: i64, at_ms: i64) -> [Exchange; 2] {
         let (start_ns, ms) = (at_ms * SECOND / 1_000, SECOND / 1_000);
-        // The network delays each by another time, there and back.
-        let delay_ns = |salt: i64| ms / 10 + (number * salt).rem_euclid(300) * ms / 1_000;
+        // The network delays each by another time, there and back: by more than stamps may be late.
+        let delay_ns = |salt: i64| ms / 10 + (number * salt).rem_euclid(900) * ms / 1_000;
         let port = 20_000 + i32::try_from(number).unwrap();
         let end = |exchange: Exchange, pod: &str, socket_cookie: i64| Exchange {
             pod_uid: Some(format!("uid-{pod}")),
