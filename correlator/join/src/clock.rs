@@ -73,6 +73,11 @@ impl NodeClocks {
         if is_steady { STEADY_NS } else { STAMP_NS }
     }
 
+    /// Whether both say the same of every moment before `until_ns`.
+    pub(crate) fn agrees(&self, other: &Self, until_ns: i64) -> bool {
+        self.nodes == other.nodes && self.epochs.agrees(&other.epochs, until_ns)
+    }
+
     pub(crate) fn index(&self, node: Name) -> Option<u32> {
         self.index.get(node.index()).copied().filter(|&at| at != NO_NODE)
     }

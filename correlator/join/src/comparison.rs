@@ -100,6 +100,17 @@ impl Clocks {
     pub(crate) fn new(window: u32) -> Self {
         Self { window, set: OnceLock::new(), solved: OnceLock::new() }
     }
+
+    /// Takes the clocks as they are known by now. False where they say something else of a moment
+    /// before `until_ns`: nothing that was found by them holds.
+    pub(crate) fn take(&mut self, set: NodeClocks, until_ns: i64) -> bool {
+        let is_as_before = self.set.get().is_some_and(|known| known.agrees(&set, until_ns));
+        if !is_as_before {
+            self.solved = OnceLock::new();
+        }
+        self.set = OnceLock::from(set);
+        is_as_before
+    }
 }
 
 impl<'a> Known<'a> {
@@ -170,11 +181,21 @@ impl<'a> Known<'a> {
 
     /// When the clocks were set, as far as it matters near the window.
     pub(crate) fn set(&self) -> &'a NodeClocks {
-        self.clocks.set.get_or_init(|| {
-            let sampled = sampled(&self.window(), self.settings);
-            let beats = self.slabs.heartbeats.iter();
-            NodeClocks::new(beats.filter(|h| sampled.contains(&h.event_ns)), &self.slabs.names)
-        })
+        self.clocks.set.get_or_init(|| self.read())
+    }
+
+    /// The same as all heartbeats tell of it that there are by now; none where they were not asked
+    /// yet, or where none that was `heard` matters.
+    pub(crate) fn set_anew(&self, heard: &Range<i64>) -> Option<NodeClocks> {
+        let sampled = sampled(&self.window(), self.settings);
+        let matters = heard.start < sampled.end && sampled.start <= heard.end;
+        (matters && self.clocks.set.get().is_some()).then(|| self.read())
+    }
+
+    fn read(&self) -> NodeClocks {
+        let sampled = sampled(&self.window(), self.settings);
+        let beats = self.slabs.heartbeats.iter();
+        NodeClocks::new(beats.filter(|h| sampled.contains(&h.event_ns)), &self.slabs.names)
     }
 
     /// The place of a node in the solution.

@@ -11,6 +11,10 @@ pub(crate) type Id = u128;
 pub(crate) struct OddIds(BTreeMap<Id, String>);
 
 impl OddIds {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn read(&mut self, text: &str) -> Id {
         if let Some(id) = hex(text, 32) {
             return id;

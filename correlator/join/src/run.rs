@@ -3,6 +3,10 @@
 //!
 //! For each window: [`Run::add`], then [`Run::earlier`] and [`Run::reach_back`] until nothing more is
 //! asked for, then [`Run::window`] or [`Run::batches`].
+//!
+//! A run may also be kept while time goes on: rows are added as they come, late ones too, and windows
+//! are asked for in any order and stage ([`Run::turn_to`]). What rows say that came later is found
+//! out anew; the rest stays.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,10 +25,10 @@ use crate::sight::Sight;
 use crate::skew::SAMPLE_GAP_NS_MAX;
 use crate::slabs::Slabs;
 use crate::slow::{Earlier, Lane, needs};
-use crate::window::{ReadRange, range_of_stage, window_index, window_start};
+use crate::window::{self, ReadRange, range_of_stage, window_index, window_start};
 use crate::{Batches, Settings, Stage, WindowRows};
 
-/// Computes windows of one stage, one after another.
+/// Computes windows, one after another.
 pub struct Run {
     settings: Settings,
     stage: Stage,
@@ -32,6 +36,8 @@ pub struct Run {
     bindings: Bindings,
     evidence: BTreeMap<u32, Evidence>,
     clocks: BTreeMap<u32, Clocks>,
+    /// Event times of heartbeats that came since clocks were read.
+    heard: Option<Range<i64>>,
     /// Owners by how many versions of objects they were made from.
     owners: BTreeMap<usize, Ownership>,
     /// Of the window in hand, where it has requests longer than the guard.
@@ -49,10 +55,18 @@ impl Run {
             bindings: Bindings::default(),
             evidence: BTreeMap::new(),
             clocks: BTreeMap::new(),
+            heard: None,
             owners: BTreeMap::new(),
             lane: None,
             decided: None,
         }
+    }
+
+    /// Makes windows from here on those of a stage.
+    pub fn turn_to(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.lane = None;
+        self.decided = None;
     }
 
     /// Adds rows, each once. Exchanges, spans, lines and ends of connections whose event time is
@@ -63,7 +77,10 @@ impl Run {
     pub fn add(&mut self, mut columns: Columns, rows: &Range<i64>) {
         let brings_objects = !columns.objects.is_empty();
         self.slabs.rename(&mut columns);
-        self.slabs.add(columns, rows);
+        self.hear(&columns);
+        let changed_ns = self.first_linked_by(&columns);
+        let placed_ns = self.slabs.add(columns, rows);
+        self.forget_links(changed_ns, placed_ns);
         self.bindings.add(&mut self.slabs.bindings);
         if brings_objects {
             let by_object = |o: &tables::ClusterObject| {
@@ -73,6 +90,11 @@ impl Run {
             self.slabs.objects.sort_by_cached_key(by_object);
             self.owners.clear();
         }
+    }
+
+    /// Bytes that it holds, about.
+    pub fn bytes(&self) -> usize {
+        self.slabs.bytes() + self.bindings.bytes()
     }
 
     /// The rows of the window that starts at `start_ns`.
@@ -136,9 +158,10 @@ impl Run {
         self.slabs.rename(&mut columns);
         lane.keep_asked(&mut columns, self.settings.slow.exchanges);
         let held = self.slabs.exchange_front(lane.until, std::mem::take(&mut lane.front));
-        self.slabs.add(columns, &lane.rows());
+        let placed_ns = self.slabs.add(columns, &lane.rows());
         lane.front = self.slabs.exchange_front(lane.until, held);
         lane.evidence.clear();
+        self.forget_links(None, placed_ns);
     }
 
     /// Looks at a window as far as is known now.
@@ -148,6 +171,7 @@ impl Run {
         let window = self.index(start_ns);
         let first = self.index(range.rows.start);
         let last = self.index(range.long.end - 1).max(window + 1);
+        self.listen();
         self.link(first, window, last);
         let upto = self.know_owners(&range);
         let mut lane = self.lane.take().filter(|lane| lane.of_ns == start_ns).unwrap_or_default();
@@ -199,6 +223,7 @@ impl Run {
             window,
             time,
             rows: range.rows.clone(),
+            calls_until_ns: range.requests.end,
             horizon_ns: range.long.end,
             evidence: &self.evidence,
             tail: &tail,
@@ -225,6 +250,49 @@ impl Run {
     fn index(&self, ns: i64) -> u32 {
         let start_ns = window_start(ns, &self.settings);
         u32::try_from(window_index(start_ns, &self.settings).max(0)).unwrap_or(u32::MAX)
+    }
+
+    /// Event time of the first row whose end may be linked otherwise now that these rows are there:
+    /// bindings and objects count for all windows whose rows end after them.
+    fn first_linked_by(&self, columns: &Columns) -> Option<i64> {
+        let bindings = columns.bindings.iter().map(|b| b.event_ns);
+        let seen = columns.objects.iter().map(|o| o.event_ns - self.settings.propagation_ns);
+        bindings.chain(seen).min()
+    }
+
+    /// Drops links that rest on too little: of windows whose rows end after `changed_ns`, and of all
+    /// in whose sight a place came up at `placed_ns` that was not known before.
+    fn forget_links(&mut self, changed_ns: Option<i64>, placed_ns: Option<i64>) {
+        let ahead_ns = window::ahead_ns(&self.settings);
+        let changed_ns = changed_ns.map(|ns| ns - ahead_ns);
+        let placed_ns = placed_ns.map(|ns| ns - self.settings.guard_ns - self.settings.window_ns);
+        if let Some(from_ns) = changed_ns.into_iter().chain(placed_ns).min() {
+            let from = self.index(from_ns);
+            self.evidence.split_off(&from);
+        }
+    }
+
+    /// Takes note of heartbeats that are to be added.
+    fn hear(&mut self, columns: &Columns) {
+        for beat in &columns.heartbeats {
+            let heard = self.heard.get_or_insert(beat.event_ns..beat.event_ns);
+            *heard = heard.start.min(beat.event_ns)..heard.end.max(beat.event_ns);
+        }
+    }
+
+    /// Reads the clocks anew of which heartbeats came. Where these say nothing else of a window's
+    /// rows, what was found with the help of its clocks stays.
+    fn listen(&mut self) {
+        let Some(heard) = self.heard.take() else { return };
+        let ahead_ns = window::ahead_ns(&self.settings);
+        for (window, clocks) in &mut self.clocks {
+            let end_ns = i64::from(window + 1) * self.settings.window_ns;
+            let known = Known { clocks, slabs: &self.slabs, settings: &self.settings };
+            let Some(set) = known.set_anew(&heard) else { continue };
+            if !clocks.take(set, end_ns + ahead_ns) {
+                self.evidence.remove(window);
+            }
+        }
     }
 
     /// Finds what exact keys say, in the windows where it is not known yet. Each window's links

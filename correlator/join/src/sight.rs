@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::clock::NodeClocks;
-use crate::columns::{EndCause, Ended, Ending, Exchange};
+use crate::columns::{EndCause, Ended, Ending, Exchange, Role};
 use crate::comparison::Known;
 use crate::coverage::Coverage;
 use crate::link::claim::Claim;
@@ -40,6 +40,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) time: Range<i64>,
     /// Event times of rows that paths are made of.
     pub(crate) rows: Range<i64>,
+    /// Calls that end before this are known to have been open.
+    pub(crate) calls_until_ns: i64,
     /// Requests that end before this are known to have been open.
     pub(crate) horizon_ns: i64,
     pub(crate) evidence: &'a BTreeMap<u32, Evidence>,
@@ -95,9 +97,13 @@ impl<'a> Sight<'a> {
         request.start_ns >= end_ns - longest_ns(self.settings)
     }
 
-    /// Whether a request is known, at this stage, and may have been served in the time in sight.
-    pub(crate) fn was_open(&self, request: &Exchange) -> bool {
-        request.end_ns < self.horizon_ns && request.start_ns < self.rows.end
+    /// Whether an exchange is known, at this stage, and may have gone on in the time in sight.
+    pub(crate) fn was_open(&self, exchange: &Exchange) -> bool {
+        let until_ns = match exchange.role {
+            Role::Client => self.calls_until_ns,
+            Role::Server => self.horizon_ns,
+        };
+        exchange.end_ns < until_ns && exchange.start_ns < self.rows.end
     }
 
     /// A map in which most rows that decisions are about are found at once.
@@ -112,7 +118,8 @@ impl<'a> Sight<'a> {
         } else if window < self.first {
             self.reached.evidence?.get(&window)
         } else {
-            self.evidence.get(&window)
+            // A run may know links of later windows, which rest on rows that are not in sight.
+            self.evidence.get(&window).filter(|_| window <= self.window)
         }
     }
 
@@ -294,7 +301,8 @@ impl<'a> Sight<'a> {
 
     /// The newest row of the same exchange that was reported before this one.
     fn earlier(&self, id: ExchangeId) -> Option<ExchangeId> {
-        (id.window.saturating_sub(REPEATS_WITHIN)..id.window).rev().find_map(|window| {
+        let from = id.window.saturating_sub(REPEATS_WITHIN).max(self.earliest().saturating_sub(1));
+        (from..id.window).rev().find_map(|window| {
             let slab = self.slabs.slab(window).filter(|slab| slab.has_unended())?;
             let row = slab.same_exchange(self.exchange(id))?;
             slab.exchanges[row as usize].may_go_on().then_some(RowId { window, row })

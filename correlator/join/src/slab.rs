@@ -80,6 +80,18 @@ impl Slab {
         self.new_spans.push(rows);
     }
 
+    /// Bytes of its rows, and of indexes and links to them, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let new_exchanges: usize = self.new_exchanges.iter().map(Vec::len).sum();
+        let new_spans: usize = self.new_spans.iter().map(Vec::len).sum();
+        let rows = (self.exchanges.len() + new_exchanges) * size_of::<Exchange>()
+            + (self.spans.len() + new_spans) * size_of::<Span>()
+            + self.access_logs.len() * size_of::<AccessLog>()
+            + self.attempts.len() * size_of::<Attempt>()
+            + self.endings.len() * size_of::<Ending>();
+        rows + rows / 2
+    }
+
     /// Drops the other exchanges.
     pub(crate) fn keep_exchanges(&mut self, is_kept: impl Fn(&Exchange) -> bool) {
         self.exchanges.retain(&is_kept);

@@ -9,6 +9,12 @@ use crate::id::OddIds;
 use crate::names::{Name, Names};
 use crate::slab::{ExchangeId, LogId, RowId, Slab, SpanId};
 
+/// A text of 36 characters with what leads to it.
+const BYTES_OF_TEXT: usize = 128;
+
+/// A pod as its agent of the API server tells of it, and the same as an owner of addresses.
+const BYTES_OF_OBJECT: usize = 2_048;
+
 /// Adjacent slabs, and what is not kept by window.
 #[derive(Debug)]
 pub(crate) struct Slabs {
@@ -98,14 +104,18 @@ impl Slabs {
         self.odd_ids.take(std::mem::take(&mut columns.odd_ids));
     }
 
-    /// Adds rows. Those of the slabs' tables with an event time outside `rows` are left out.
-    pub(crate) fn add(&mut self, mut columns: Columns, rows: &Range<i64>) {
+    /// Adds rows. Those of the slabs' tables with an event time outside `rows` are left out. Answers
+    /// the first event time of exchanges in places that nothing was known of.
+    pub(crate) fn add(&mut self, mut columns: Columns, rows: &Range<i64>) -> Option<i64> {
         self.bindings.append(&mut columns.bindings);
         self.heartbeats.append(&mut columns.heartbeats);
         self.objects.append(&mut columns.objects);
         let mut exchanges = columns.exchanges;
         exchanges.retain(|exchange| rows.contains(&exchange.end_ns));
+        let known = self.places.count;
         exchanges.iter_mut().for_each(|exchange| exchange.place = self.places.of(exchange));
+        let placed = exchanges.iter().filter(|exchange| exchange.place >= known);
+        let placed_ns = placed.map(|exchange| exchange.end_ns).min();
         self.part(exchanges, |exchange| exchange.end_ns, Slab::add_exchanges);
         let mut spans = columns.spans;
         spans.retain(|span| rows.contains(&span.end_ns));
@@ -126,6 +136,17 @@ impl Slabs {
         for row in columns.endings.into_iter().filter(|e| rows.contains(&e.event_ns)) {
             self.slab_at(row.event_ns).endings.push(row);
         }
+        placed_ns
+    }
+
+    /// Bytes of all rows, and of what is found of them, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let slabs: usize = self.slabs.iter().map(Slab::bytes).sum();
+        slabs
+            + self.odd_ids.len() * BYTES_OF_TEXT
+            + self.names.texts().count() * BYTES_OF_TEXT
+            + self.heartbeats.len() * size_of::<Heartbeat>()
+            + self.objects.len() * BYTES_OF_OBJECT
     }
 
     /// Gives rows to the slabs that their times lie in. What is read at once is mostly of one.

@@ -64,11 +64,16 @@ pub fn long_ns(settings: &Settings) -> i64 {
     settings.guard_ns.min(settings.lateness_ns) - settings.skew_ns - COARSEST_STAMP_NS
 }
 
+/// How far after a window's end its rows reach.
+pub(crate) fn ahead_ns(settings: &Settings) -> i64 {
+    settings.skew_ns + COARSEST_STAMP_NS
+}
+
 /// What of that one window's stage looks at. Provisional rows must not depend on what has arrived
 /// of the time after them.
 pub(crate) fn range_of_stage(window: Range<i64>, stage: Stage, settings: &Settings) -> ReadRange {
-    let rows = window_start(window.start - settings.guard_ns, settings)
-        ..window.end + settings.skew_ns + COARSEST_STAMP_NS;
+    let rows =
+        window_start(window.start - settings.guard_ns, settings)..window.end + ahead_ns(settings);
     // A call may end long before the request that caused it.
     let until = |ns: i64| match stage {
         Stage::Provisional => rows.end,

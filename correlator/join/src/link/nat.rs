@@ -110,6 +110,11 @@ impl Bindings {
     pub(crate) fn get(&self, id: BindingId) -> &Binding {
         &self.rows[id as usize]
     }
+
+    /// Bytes of sightings and of what leads to them, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.len() * (size_of::<Binding>() + 4 * size_of::<u32>())
+    }
 }
 
 /// The bindings that decisions about one window may look at.

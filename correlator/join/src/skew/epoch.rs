@@ -43,7 +43,7 @@ struct Node {
     steps: Vec<Step>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Step {
     from_ns: i64,
     to_ns: i64,
@@ -60,6 +60,14 @@ impl Epochs {
             by_node[sample.node as usize].push(*sample);
         }
         Self { nodes: by_node.into_iter().map(Node::new).collect() }
+    }
+
+    /// Whether both say the same of every moment before `until_ns`, and of whether clocks were set.
+    pub(crate) fn agrees(&self, other: &Self, until_ns: i64) -> bool {
+        let is_same = |(a, b): (&Node, &Node)| {
+            a.steps == b.steps && a.sampled_until(until_ns).eq(b.sampled_until(until_ns))
+        };
+        self.nodes.len() == other.nodes.len() && self.nodes.iter().zip(&other.nodes).all(is_same)
     }
 
     /// The clock that stamped `wall_ns` on a node; none when it was being set then, or when nobody
@@ -115,6 +123,26 @@ impl Node {
         let mut sampled_ns: Vec<i64> = samples.iter().map(|s| s.wall_ns).collect();
         sampled_ns.sort_unstable();
         Self { sampled_ns, steps }
+    }
+
+    /// Times before `until_ns` with samples around them: first and last moment of each stretch.
+    fn sampled_until(&self, until_ns: i64) -> impl Iterator<Item = (i64, i64)> {
+        let near = |pair: &[i64]| {
+            let (from_ns, to_ns) = (pair[0], pair[1]);
+            let middle =
+                (to_ns - SAMPLE_GAP_NS_MAX).max(from_ns)..=(from_ns + SAMPLE_GAP_NS_MAX).min(to_ns);
+            [(from_ns, from_ns), (*middle.start(), *middle.end()), (to_ns, to_ns)]
+        };
+        let mut stretches: Vec<(i64, i64)> = Vec::new();
+        let found = self.sampled_ns.windows(2).flat_map(near).filter(|(from, to)| from <= to);
+        for (from_ns, to_ns) in found.filter(|(from_ns, _)| *from_ns < until_ns) {
+            let to_ns = to_ns.min(until_ns);
+            match stretches.last_mut() {
+                Some((_, end_ns)) if from_ns <= *end_ns => *end_ns = to_ns.max(*end_ns),
+                _ => stretches.push((from_ns, to_ns)),
+            }
+        }
+        stretches.into_iter()
     }
 
     fn is_sampled_around(&self, wall_ns: i64) -> bool {
@@ -241,6 +269,34 @@ mod tests {
             assert!(epochs.is_set(0));
             assert_eq!(epochs.set_by(0, 0, 100_000_000 * ms), None, "{later:?}");
         }
+    }
+
+    #[test]
+    fn later_samples_say_nothing_new_of_moments_that_had_samples_around_them() {
+        let of = |samples: &[(i64, i64)]| {
+            let sample = |&(boot, wall): &(i64, i64)| ClockSample {
+                node: 0,
+                boot_ns: boot * SECOND,
+                wall_ns: wall * SECOND,
+                told_to_ns: wall * SECOND,
+            };
+            Epochs::new(1, &samples.iter().map(sample).collect::<Vec<_>>())
+        };
+        let known = of(&[(0, 100), (10, 110), (90, 190)]);
+        let agrees = |more: (i64, i64), until_s: i64| {
+            let later = of(&[(0, 100), (10, 110), (90, 190), more]);
+            assert_eq!(
+                known.agrees(&later, until_s * SECOND),
+                later.agrees(&known, until_s * SECOND)
+            );
+            known.agrees(&later, until_s * SECOND)
+        };
+        // Further on, and in a gap that samples on both sides covered in part.
+        assert!(agrees((100, 200), 190));
+        assert!(!agrees((100, 200), 195));
+        assert!(!agrees((50, 150), 115) && agrees((50, 150), 110));
+        // A clock that was set.
+        assert!(!agrees((100, 205), 150));
     }
 
     #[test]

@@ -290,7 +290,34 @@ impl Scene {
             &settings,
         );
         self.assert_columns_say_the_same(&rows, &settings);
+        self.assert_kept_run_says_the_same(&rows, &settings);
         rows
+    }
+
+    /// Every scene also comes in two deliveries to a run that is kept: what it found of the first one
+    /// must not show once the second is there, nor what it found of another window or stage.
+    fn assert_kept_run_says_the_same(&self, rows: &[WindowRows], settings: &Settings) {
+        let all = Columns::from_rows(&self.seen).unwrap();
+        let mut run = Run::new(Stage::Provisional, settings);
+        for part in 0..2 {
+            let delivery = Columns::from_rows(&part_of(&self.seen, part)).unwrap();
+            run.add(delivery, &(T0 - 600 * SECOND..T0 + 600 * SECOND));
+            for (stage, window) in rows
+                .iter()
+                .rev()
+                .flat_map(|window| [Stage::Provisional, Stage::Final].map(|stage| (stage, window)))
+            {
+                run.turn_to(stage);
+                let start_ns = window.win * SECOND;
+                while run.earlier(start_ns).is_some() {
+                    run.reach_back(all.clone());
+                }
+                let found = run.window(start_ns);
+                if part == 1 && stage == Stage::Final {
+                    assert_eq!(found, *window, "a run that was kept");
+                }
+            }
+        }
     }
 
     /// Every scene is also written as columns, window by window.
@@ -313,6 +340,23 @@ impl Scene {
             assert_eq!(rest.ambiguous, window.ambiguous);
             assert_eq!(rest.edges, window.edges);
         }
+    }
+}
+
+/// Every second row of each table.
+fn part_of(seen: &Observations, part: usize) -> Observations {
+    fn half<T: Clone>(rows: &[T], part: usize) -> Vec<T> {
+        rows.iter().skip(part).step_by(2).cloned().collect()
+    }
+    Observations {
+        exchanges: half(&seen.exchanges, part),
+        connections: half(&seen.connections, part),
+        nat_bindings: half(&seen.nat_bindings, part),
+        spans: half(&seen.spans, part),
+        access_logs: half(&seen.access_logs, part),
+        heartbeats: half(&seen.heartbeats, part),
+        cluster_objects: half(&seen.cluster_objects, part),
+        quarantine: half(&seen.quarantine, part),
     }
 }
 
