@@ -11,7 +11,7 @@ use join::{SECOND, Settings};
 use store::Store;
 use tokio::sync::watch;
 
-use crate::correlation::upload;
+use crate::correlation::{Feed, upload};
 use crate::input::Input;
 use crate::maintain::first_window_kept;
 use crate::output::{Entry, Mark, Output, Step};
@@ -98,8 +98,8 @@ pub async fn backfill(
             ..Entry::default()
         };
         let mut step = Step::backfill(entry);
-        let (input, settings) = (&mut past.input, &config.settings);
-        let uploaded = upload(input, &output, windows, &step, None, settings).await?;
+        let feed = Feed::anew(&mut past.input, None, &config.settings);
+        let uploaded = upload(feed, &output, windows, &step).await?;
         step.entry.inputs = uploaded.pins;
         let written = output.commit(&step, uploaded.staged).await?;
         if written.commits > 0 {
@@ -143,7 +143,7 @@ impl Past {
     async fn open(config: &Config, range: Range<i64>) -> Result<Self, EngineError> {
         let store = Store::open(&config.tables).await?;
         let settings = &config.settings;
-        let mut input = Input::new(&store, config.raw_bytes_max);
+        let mut input = Input::new(&store);
         let mut watermark = Watermark::default();
         for heartbeat in input.refresh().await? {
             watermark.observe(&heartbeat);

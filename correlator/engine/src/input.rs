@@ -18,14 +18,13 @@ mod columns;
 mod earlier;
 mod followed;
 mod long;
-mod recent;
+mod since;
 
 use long::LongRequests;
 
 pub(crate) use arrived::Arrival;
 pub(crate) use columns::Taken;
 pub(crate) use followed::{Followed, collector_of};
-pub(crate) use recent::Recent;
 
 /// Full snapshots of the cluster are hourly; this far back there is one unless they are late.
 const SNAPSHOT_NS: i64 = 2 * 3_600 * SECOND;
@@ -50,6 +49,9 @@ pub enum InputError {
 /// Number of a look at the raw tables, from 1.
 pub(crate) type Look = u64;
 
+/// Before the first look.
+pub(crate) const NO_LOOK: Look = 0;
+
 /// Every raw table that the join reads.
 pub(crate) struct Input {
     exchanges: Followed<tables::Exchange>,
@@ -71,21 +73,20 @@ pub(crate) struct Input {
 pub(crate) type Limit<'a> = Option<&'a Pins>;
 
 impl Input {
-    /// Reads the tables of a store, and keeps raw rows of up to so many bytes for later runs.
-    pub(crate) fn new(store: &Store, raw_bytes_max: usize) -> Self {
-        let recent = Recent::new(raw_bytes_max);
+    /// Reads the tables of a store.
+    pub(crate) fn new(store: &Store) -> Self {
         Self {
-            exchanges: Followed::new(store, &recent),
-            connections: Followed::new(store, &recent),
-            nat_bindings: Followed::new(store, &recent),
-            failures: Followed::new(store, &recent),
-            spans: Followed::new(store, &recent),
-            access_logs: Followed::new(store, &recent),
-            heartbeats: Followed::new(store, &recent),
-            quarantine: Followed::new(store, &recent),
-            cluster_objects: Followed::new(store, &recent),
+            exchanges: Followed::new(store),
+            connections: Followed::new(store),
+            nat_bindings: Followed::new(store),
+            failures: Followed::new(store),
+            spans: Followed::new(store),
+            access_logs: Followed::new(store),
+            heartbeats: Followed::new(store),
+            quarantine: Followed::new(store),
+            cluster_objects: Followed::new(store),
             long: LongRequests::default(),
-            looks: 0,
+            looks: NO_LOOK,
         }
     }
 

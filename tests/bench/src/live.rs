@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 2.0)]
     heartbeat_s: f64,
     /// Memory for raw rows that later runs read again, MiB: all stages' rows of the default traffic
-    #[arg(long, default_value_t = 2_048)]
+    #[arg(long, default_value_t = 4_096)]
     raw_memory: usize,
     /// Folder for the run; what it holds is removed at the end
     #[arg(long, default_value = "target/bench")]

@@ -6,7 +6,7 @@ use std::ops::Range;
 use join::Stage;
 
 use super::Past;
-use crate::correlation::compute;
+use crate::correlation::{Feed, compute};
 use crate::output::Output;
 use crate::{Config, EngineError};
 
@@ -32,8 +32,8 @@ pub async fn differences(
     let mut changes = 0;
     for windows in past.runs() {
         let current = output.current_paths(&windows).await?;
-        let computed =
-            compute(&mut past.input, windows, Stage::Final, None, &config.settings).await?;
+        let feed = Feed::anew(&mut past.input, None, &config.settings);
+        let computed = compute(feed, windows, Stage::Final).await?;
         let new = computed.into_iter().flat_map(|window| window.paths);
         let new = new.map(|path| (path.path_id.clone(), path)).collect();
         for (change, path_id) in difference(&current, &new) {

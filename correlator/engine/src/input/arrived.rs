@@ -6,7 +6,6 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use store::Wanted;
 
-use super::columns::within;
 use super::followed::{Followed, Observed, reach};
 use super::{InputError, Look};
 use crate::pins::Pins;
@@ -34,10 +33,7 @@ impl<R: Observed> Followed<R> {
         let mut wanted = wanted(&["event_ns"], events);
         wanted.within.extend_from_slice(others);
         for file in self.overlapping(events, |file| self.came(file) > Some(look)) {
-            let rows = match self.recent().get(R::TABLE, &file) {
-                Some(rows) => within(&rows, &wanted.within)?,
-                None => table.read_columns(&file, &wanted).await?,
-            };
+            let rows = table.read_columns(&file, &wanted).await?;
             if rows.iter().any(|rows| rows.num_rows() > 0) {
                 return Ok(true);
             }
@@ -101,13 +97,12 @@ fn arrivals_of(table: &'static str, rows: &RecordBatch, known: &Pins) -> Vec<Arr
 #[cfg(test)]
 mod tests {
     use store::{Progress, Store};
-    use tables::{Exchange, Row as _};
+    use tables::Exchange;
 
     use super::*;
-    use crate::input::recent::{Decoded, Recent};
 
     /// Exchanges from and until these times.
-    async fn follow(store: &Store, recent: &Recent, times: &[(i64, i64)]) -> Followed<Exchange> {
+    async fn follow(store: &Store, times: &[(i64, i64)]) -> Followed<Exchange> {
         let exchange = |&(start_ns, event_ns): &(i64, i64)| {
             let hour = tables::hour_of_ns(event_ns);
             Exchange { hour, event_ns, start_ns, ..Exchange::default() }
@@ -116,7 +111,7 @@ mod tests {
         let rows: Vec<Exchange> = times.iter().map(exchange).collect();
         let staged = table.stage_rows(&rows, "collector-1-1").await.unwrap();
         table.append(staged, Progress::new("collector-1", 1)).await.unwrap();
-        let mut followed = Followed::new(store, recent);
+        let mut followed = Followed::new(store);
         followed.refresh(2).await.unwrap();
         followed
     }
@@ -125,22 +120,14 @@ mod tests {
     async fn range_is_touched_by_rows_in_it_that_began_in_time_and_came_later() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().to_str().unwrap()).await.unwrap();
-        let recent = Recent::new(1 << 20);
-        let followed = follow(&store, &recent, &[(0, 10), (20, 30)]).await;
-        for is_kept in [false, true] {
-            let touched = async |look: Look, events: Range<i64>, began: Range<i64>| {
-                followed.touched_since(look, &events, &[("start_ns", began)]).await.unwrap()
-            };
-            assert!(touched(1, 10..20, 0..20).await);
-            assert!(!touched(2, 10..20, 0..20).await);
-            assert!(!touched(1, 11..30, 0..30).await);
-            assert!(touched(1, 20..40, 0..30).await);
-            assert!(!touched(1, 20..40, 0..20).await);
-            let file = &followed.overlapping(&(0..40), |_| true)[0];
-            assert_eq!(recent.get(Exchange::TABLE, file).is_some(), is_kept);
-            let whole = Wanted { within: Vec::new(), ..wanted(&["event_ns", "start_ns"], &(0..1)) };
-            let rows = followed.table().unwrap().read_columns(file, &whole).await.unwrap();
-            recent.keep(Exchange::TABLE, file, &Decoded::new(rows));
-        }
+        let followed = follow(&store, &[(0, 10), (20, 30)]).await;
+        let touched = async |look: Look, events: Range<i64>, began: Range<i64>| {
+            followed.touched_since(look, &events, &[("start_ns", began)]).await.unwrap()
+        };
+        assert!(touched(1, 10..20, 0..20).await);
+        assert!(!touched(2, 10..20, 0..20).await);
+        assert!(!touched(1, 11..30, 0..30).await);
+        assert!(touched(1, 20..40, 0..30).await);
+        assert!(!touched(1, 20..40, 0..20).await);
     }
 }

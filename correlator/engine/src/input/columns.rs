@@ -8,15 +8,13 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
-use arrow::error::ArrowError;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use join::window::{ReadRange, long_ns};
 use join::{Columns, Settings};
 use store::{FileRef, Table, Wanted};
 
 use super::followed::{Followed, Observed};
-use super::recent::{Decoded, Recent};
-use super::{Input, InputError, Limit};
+use super::{Input, InputError, Limit, Look, NO_LOOK};
 use crate::pins::Pins;
 
 /// Files decoded at once: enough for all cores of a small machine, and a bound for memory.
@@ -44,23 +42,23 @@ impl Input {
     ) -> Result<Taken, InputError> {
         let mut taken = Taken::default();
         let rows = [("event_ns", range.rows.clone())];
-        self.exchanges.take_columns(&rows, limit, &mut taken).await?;
+        self.exchanges.take_columns(&rows, NO_LOOK, limit, &mut taken).await?;
         if !range.requests.is_empty() {
             // Of what comes after, only requests that were open before.
             let began = ("start_ns", i64::MIN..range.requests.start);
             let open = [("event_ns", range.requests.clone()), began];
-            self.exchanges.take_columns(&open, limit, &mut taken).await?;
+            self.exchanges.take_columns(&open, NO_LOOK, limit, &mut taken).await?;
         }
         let longer_than_ns = long_ns(settings);
         self.long.take(&self.exchanges, &range.long, longer_than_ns, limit, &mut taken).await?;
-        self.connections.take_columns(&rows, limit, &mut taken).await?;
-        self.spans.take_columns(&rows, limit, &mut taken).await?;
-        self.access_logs.take_columns(&rows, limit, &mut taken).await?;
-        self.quarantine.take_columns(&rows, limit, &mut taken).await?;
+        self.connections.take_columns(&rows, NO_LOOK, limit, &mut taken).await?;
+        self.spans.take_columns(&rows, NO_LOOK, limit, &mut taken).await?;
+        self.access_logs.take_columns(&rows, NO_LOOK, limit, &mut taken).await?;
+        self.quarantine.take_columns(&rows, NO_LOOK, limit, &mut taken).await?;
         let bindings = [("event_ns", range.connections.clone())];
-        self.nat_bindings.take_columns(&bindings, limit, &mut taken).await?;
+        self.nat_bindings.take_columns(&bindings, NO_LOOK, limit, &mut taken).await?;
         let heartbeats = [("event_ns", range.heartbeats.clone())];
-        self.heartbeats.take_columns(&heartbeats, limit, &mut taken).await?;
+        self.heartbeats.take_columns(&heartbeats, NO_LOOK, limit, &mut taken).await?;
         Ok(taken)
     }
 
@@ -87,14 +85,16 @@ impl Input {
 }
 
 impl<R: Observed> Followed<R> {
-    async fn take_columns(
+    /// Takes rows that came after a look.
+    pub(super) async fn take_columns(
         &self,
         within: &[(&'static str, Range<i64>)],
+        since: Look,
         limit: Limit<'_>,
         taken: &mut Taken,
     ) -> Result<(), InputError> {
         let wanted = Wanted { within: within.to_vec(), ..of_join(R::TABLE) };
-        let mut parts = pin!(self.parts(&wanted, limit));
+        let mut parts = pin!(self.parts(&wanted, since, limit));
         while let Some((columns, pins, rows)) = parts.try_next().await? {
             taken.parts.push(columns);
             taken.pins.merge(&pins);
@@ -103,15 +103,16 @@ impl<R: Observed> Followed<R> {
         Ok(())
     }
 
-    /// Wanted rows with what they rest on and how many they are, in the order of the files. The
-    /// first range of `wanted` is that of event times.
+    /// Wanted rows that came after a look, with what they rest on and how many they are, in the order
+    /// of the files. The first range of `wanted` is that of event times.
     pub(super) fn parts(
         &self,
         wanted: &Wanted,
+        since: Look,
         limit: Limit<'_>,
     ) -> impl Stream<Item = Result<(Columns, Pins, usize), InputError>> + use<R> {
         let files = match wanted.within.first() {
-            Some((_, events)) => self.overlapping(events, |_| true),
+            Some((_, events)) => self.since(since, events),
             None => Vec::new(),
         };
         let limit = limit.map(|pins| Arc::new(pins.clone()));
@@ -120,11 +121,9 @@ impl<R: Observed> Followed<R> {
         let each = table.into_iter().flat_map(move |table| {
             files.clone().into_iter().map(move |file| (table.clone(), file))
         });
-        let (wanted, recent) = (wanted.clone(), self.recent().clone());
+        let wanted = wanted.clone();
         let reads: Vec<_> = each
-            .map(|(table, file)| {
-                read::<R>(table, file, wanted.clone(), recent.clone(), limit.clone())
-            })
+            .map(|(table, file)| read::<R>(table, file, wanted.clone(), limit.clone()))
             .collect();
         futures::stream::iter(reads).buffered(FILES_IN_FLIGHT)
     }
@@ -144,75 +143,15 @@ async fn read<R: Observed>(
     table: Table,
     file: FileRef,
     wanted: Wanted,
-    recent: Recent,
     limit: Option<Arc<Pins>>,
 ) -> Result<(Columns, Pins, usize), InputError> {
-    let known = whole::<R>(&table, &file, &wanted, &recent).await?;
-    let read = match known {
-        Some(_) => Vec::new(),
-        None => table.read_columns(&file, &wanted).await?,
-    };
-    let taken = tokio::task::spawn_blocking(move || {
-        let rows = match known {
-            Some(rows) => within(&rows, &wanted.within)?,
-            None => read,
-        };
-        decoded(R::TABLE, &rows, limit.as_deref())
-    });
+    let rows = table.read_columns(&file, &wanted).await?;
+    let taken = tokio::task::spawn_blocking(move || decoded(R::TABLE, &rows, limit.as_deref()));
     match taken.await {
         Ok(taken) => taken,
         // A bug in the pure core: the panic goes on where it can be seen.
         Err(e) => std::panic::resume_unwind(e.into_panic()),
     }
-}
-
-/// All rows of a file, where they are known or most of them are wanted, and other runs will want
-/// them too.
-async fn whole<R: Observed>(
-    table: &Table,
-    file: &FileRef,
-    wanted: &Wanted,
-    recent: &Recent,
-) -> Result<Option<Decoded>, InputError> {
-    if !wanted.any_of.is_empty() || wanted.apart.is_some() {
-        return Ok(None);
-    }
-    let known = recent.get(R::TABLE, file);
-    if known.is_some() || !wants_most(file, wanted) {
-        return Ok(known);
-    }
-    let all = Wanted { within: Vec::new(), ..wanted.clone() };
-    let rows = Arc::new(table.read_columns(file, &all).await?);
-    recent.keep(R::TABLE, file, &rows);
-    Ok(Some(rows))
-}
-
-/// Whether a file is wanted by its event times alone, and up to its newest row: what comes together
-/// happened together, and only what came late lies before the rest.
-fn wants_most(file: &FileRef, wanted: &Wanted) -> bool {
-    let [(_, events)] = wanted.within.as_slice() else { return false };
-    file.stats.get("event_ns").is_some_and(|of_file| of_file.max < events.end)
-}
-
-/// The rows in which each of these columns lies in its range.
-pub(super) fn within(
-    rows: &[RecordBatch],
-    ranges: &[(&'static str, Range<i64>)],
-) -> Result<Vec<RecordBatch>, ArrowError> {
-    let wanted = |rows: &RecordBatch| {
-        let mut is_within = vec![true; rows.num_rows()];
-        for (name, range) in ranges {
-            let missing = || ArrowError::SchemaError(format!("no column {name}"));
-            let column = rows.column_by_name(name).ok_or_else(missing)?;
-            let values = column.as_primitive::<Int64Type>().values();
-            is_within.iter_mut().zip(values).for_each(|(is, value)| *is &= range.contains(value));
-        }
-        if is_within.iter().all(|is| *is) {
-            return Ok(rows.clone());
-        }
-        filter_record_batch(rows, &BooleanArray::from(is_within))
-    };
-    rows.iter().map(wanted).collect()
 }
 
 /// The rows of batches that may be read, what they rest on, and how many they are.
@@ -277,46 +216,4 @@ fn positions(batch: &RecordBatch) -> impl Iterator<Item = (&str, i64)> {
         };
         Some((text, seqs?.value(row)))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use arrow::array::Int64Array;
-
-    use super::*;
-
-    #[test]
-    fn file_is_read_whole_where_its_newest_row_is_wanted_and_all_that_happened_then() {
-        let stats = [("event_ns".to_owned(), store::Range { min: 5, max: 20 })];
-        let check = |within: &[(&'static str, Range<i64>)], stats: BTreeMap<_, _>, expected| {
-            let (path, hour) = ("a".to_owned(), "2026-11-21T12".to_owned());
-            let file = FileRef { path, hour, size: 1, rows: 1, stats };
-            let wanted = Wanted { within: within.to_vec(), ..Wanted::default() };
-            assert_eq!(wants_most(&file, &wanted), expected, "{within:?}");
-        };
-        check(&[("event_ns", 10..21)], stats.clone().into(), true);
-        check(&[("event_ns", 0..20)], stats.clone().into(), false);
-        check(&[("event_ns", 0..21), ("start_ns", 0..9)], stats.into(), false);
-        check(&[("event_ns", 0..21)], BTreeMap::new(), false);
-    }
-
-    #[test]
-    fn rows_are_taken_that_lie_in_every_range() {
-        let column = |values: [i64; 4]| Arc::new(Int64Array::from(values.to_vec())) as _;
-        let columns = [("event_ns", column([1, 2, 3, 4])), ("start_ns", column([0, 2, 1, 0]))];
-        let rows = [RecordBatch::try_from_iter(columns).unwrap()];
-        let found = |ranges: &[(&'static str, Range<i64>)]| -> Vec<i64> {
-            let rows = within(&rows, ranges).unwrap();
-            let events = rows.iter().flat_map(|rows| {
-                rows.column(0).as_primitive::<Int64Type>().values().iter().copied()
-            });
-            events.collect()
-        };
-        assert_eq!(found(&[("event_ns", 1..5)]), [1, 2, 3, 4]);
-        assert_eq!(found(&[("event_ns", 2..4)]), [2, 3]);
-        assert_eq!(found(&[("event_ns", 2..5), ("start_ns", 0..2)]), [3, 4]);
-        assert!(within(&rows, &[("end_ns", 0..1)]).is_err());
-    }
 }

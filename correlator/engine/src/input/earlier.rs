@@ -14,7 +14,7 @@ use store::Wanted;
 
 use super::columns::of_join;
 use super::followed::{Followed, Observed};
-use super::{Input, InputError, Limit};
+use super::{Input, InputError, Limit, NO_LOOK};
 use crate::pins::Pins;
 
 type Texts = Arc<BTreeSet<String>>;
@@ -64,7 +64,7 @@ impl<T: FnMut(Columns) + Send> Handing<'_, T> {
             any_of: any_of.iter().map(|(column, texts)| (*column, (*texts).clone())).collect(),
             ..of_join(R::TABLE)
         };
-        let mut parts = pin!(table.parts(&wanted, self.limit));
+        let mut parts = pin!(table.parts(&wanted, NO_LOOK, self.limit));
         while let Some((columns, pins, rows)) = parts.try_next().await? {
             (self.take)(columns);
             self.pins.merge(&pins);

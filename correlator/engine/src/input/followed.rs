@@ -7,8 +7,7 @@ use std::sync::Arc;
 use store::{FileRef, Store, Table, VersionFiles};
 use tables::Row;
 
-use super::recent::Recent;
-use super::{InputError, Limit, Look};
+use super::{InputError, Limit, Look, NO_LOOK};
 use crate::pins::Pins;
 
 /// Newest heartbeat files read at the start, per collector: an hour at one commit each 2 s.
@@ -57,26 +56,28 @@ pub(crate) struct Followed<R> {
     files: BTreeMap<String, FileRef>,
     /// The look at which a file with new rows was first there.
     came: BTreeMap<String, Look>,
-    recent: Recent,
+    /// Event time of the newest row that maintenance put into another file by the newest look.
+    rewritten_ns: Option<i64>,
     /// Rows of the files of small tables, which are read as structs.
     structs: BTreeMap<String, Arc<Vec<R>>>,
 }
 
 impl<R: Observed> Followed<R> {
-    pub(crate) fn new(store: &Store, recent: &Recent) -> Self {
+    pub(crate) fn new(store: &Store) -> Self {
         Self {
             store: store.clone(),
             table: None,
             version: 0,
             files: BTreeMap::new(),
             came: BTreeMap::new(),
-            recent: recent.clone(),
+            rewritten_ns: None,
             structs: BTreeMap::new(),
         }
     }
 
     /// Takes note of what changed, and answers the files with new rows.
     pub(crate) async fn refresh(&mut self, look: Look) -> Result<Vec<FileRef>, InputError> {
+        self.rewritten_ns = None;
         let new = self.new_files().await?;
         self.came.extend(new.iter().map(|file| (file.path.clone(), look)));
         self.came.retain(|path, _| self.files.contains_key(path));
@@ -100,10 +101,12 @@ impl<R: Observed> Followed<R> {
         let mut known = BTreeMap::new();
         if version.is_everything {
             known = std::mem::take(&mut self.files);
+            self.rewritten_ns = Some(i64::MAX);
         }
         for path in &version.removed {
             if let Some(file) = self.files.remove(path) {
-                self.recent.forget(R::TABLE, &file);
+                let newest_ns = file.stats.get("event_ns").map_or(i64::MAX, |events| events.max);
+                self.rewritten_ns = self.rewritten_ns.max(Some(newest_ns));
             }
         }
         // Maintenance moves rows to other files: they are to be read there, and are not new.
@@ -143,8 +146,29 @@ impl<R: Observed> Followed<R> {
         pins: &mut Pins,
     ) -> Result<Vec<R>, InputError> {
         let wanted = self.overlapping(range, |_| true);
+        self.rows_of(&wanted, range, limit, pins).await
+    }
+
+    /// Rows with event time in the range that came after a look.
+    pub(super) async fn rows_since(
+        &mut self,
+        look: Look,
+        range: &Range<i64>,
+        pins: &mut Pins,
+    ) -> Result<Vec<R>, InputError> {
+        let wanted = self.since(look, range);
+        self.rows_of(&wanted, range, None, pins).await
+    }
+
+    async fn rows_of(
+        &mut self,
+        files: &[FileRef],
+        range: &Range<i64>,
+        limit: Limit<'_>,
+        pins: &mut Pins,
+    ) -> Result<Vec<R>, InputError> {
         let mut rows = Vec::new();
-        for file in self.structs(&wanted).await? {
+        for file in self.structs(files).await? {
             for row in file.iter().filter(|row| range.contains(&row.event_ns())) {
                 if limit.is_none_or(|pins| pins.admit(R::TABLE, row.collector(), row.ingest_seq()))
                 {
@@ -176,9 +200,14 @@ impl<R: Observed> Followed<R> {
         self.table.clone()
     }
 
-    /// Files of all tables that were decoded lately.
-    pub(super) fn recent(&self) -> &Recent {
-        &self.recent
+    /// Files with rows in a range that came after a look, and before the first one all of them.
+    pub(super) fn since(&self, look: Look, events: &Range<i64>) -> Vec<FileRef> {
+        self.overlapping(events, |file| look == NO_LOOK || self.came(file) > Some(look))
+    }
+
+    /// Whether rows from a moment on are in other files since the newest look, without being new.
+    pub(super) fn was_rewritten(&self, from_ns: i64) -> bool {
+        self.rewritten_ns.is_some_and(|newest_ns| newest_ns >= from_ns)
     }
 
     pub(super) fn overlapping(
@@ -193,9 +222,7 @@ impl<R: Observed> Followed<R> {
     /// Drops files that end before this moment, and their rows.
     pub(crate) fn forget_before(&mut self, ns: i64) {
         let is_over = |_: &String, file: &mut FileRef| !file.may_overlap("event_ns", ns, i64::MAX);
-        for (_, file) in self.files.extract_if(.., is_over) {
-            self.recent.forget(R::TABLE, &file);
-        }
+        self.files.extract_if(.., is_over).for_each(drop);
         self.structs.retain(|path, _| self.files.contains_key(path));
     }
 

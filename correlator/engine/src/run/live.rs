@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::due::{Run, runs};
 use super::report::report;
-use crate::correlation::upload;
+use crate::correlation::{Feed, Held, upload};
 use crate::input::{Input, Look};
 use crate::late::Late;
 use crate::moment;
@@ -30,6 +30,8 @@ const EMPTY_WINDOWS_PER_COMMIT: i64 = 60;
 pub(super) struct Live {
     pub(super) settings: Settings,
     pub(super) input: Input,
+    /// Rows of windows that are not final, for all stages.
+    pub(super) held: Held,
     pub(super) output: Output,
     late: Late,
     watermark: Watermark,
@@ -76,7 +78,8 @@ impl Live {
     pub(super) async fn open(store: &Store, config: &Config) -> Result<Self, EngineError> {
         Ok(Self {
             settings: config.settings.clone(),
-            input: Input::new(store, config.raw_bytes_max),
+            input: Input::new(store),
+            held: Held::new(config.raw_bytes_max),
             output: Output::open(store, &config.job).await?,
             late: Late::open(store, &config.job).await?,
             watermark: Watermark::default(),
@@ -102,6 +105,9 @@ impl Live {
             return Ok(false);
         };
         self.late.record(&mut self.input, next.final_ns, &self.settings).await?;
+        let open = next.final_ns..next.provisional_ns.max(next.final_ns);
+        let read = self.held.take_in(&mut self.input, open, &self.settings).await?;
+        tracing::debug!(read, "raw rows");
         let runs = runs(&schedule::due(watermark_ns, &next, &self.settings), &self.settings);
         let is_new = |run: &&Run| run.stage == Stage::Provisional;
         let mut others = runs.iter().filter(|run| !is_new(run));
@@ -168,8 +174,8 @@ impl Live {
         };
         let mut step = Step::live(stage, last_index(windows.end, settings), entry);
         step.is_completion = is_redone;
-        let (input, output) = (&mut self.input, &self.output);
-        let uploaded = upload(input, output, windows.clone(), &step, None, settings).await?;
+        let feed = Feed::visible(&mut self.input, &mut self.held, windows.start, settings);
+        let uploaded = upload(feed, &self.output, windows.clone(), &step).await?;
         step.entry.inputs = uploaded.pins;
         let written = self.output.commit(&step, uploaded.staged).await?;
         report(stage, &windows, uploaded.counts, uploaded.read, &written);
@@ -186,8 +192,8 @@ impl Live {
             self.output.write(&step, &rows).await?
         } else {
             let pins = Some(&step.entry.inputs);
-            let (input, output) = (&mut self.input, &self.output);
-            let uploaded = upload(input, output, windows, &step, pins, &self.settings).await?;
+            let feed = Feed::anew(&mut self.input, pins, &self.settings);
+            let uploaded = upload(feed, &self.output, windows, &step).await?;
             self.output.commit(&step, uploaded.staged).await?
         };
         tracing::debug!(commits = written.commits, "completed");

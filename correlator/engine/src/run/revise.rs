@@ -9,7 +9,7 @@ use join::{SECOND, Settings, Stage, schedule};
 use super::live::Live;
 use super::report::report;
 use crate::EngineError;
-use crate::correlation::revise;
+use crate::correlation::{Feed, revise};
 use crate::output::{Counts, Entry, Left, Step, WindowColumns, last_index};
 
 impl Live {
@@ -85,9 +85,14 @@ impl Live {
     ) -> Result<(Vec<WindowColumns>, usize), EngineError> {
         let (mut rows, mut read) = (Vec::new(), 0);
         for windows in runs(&entry.revisions, &self.settings) {
-            let limit = is_pinned.then_some(&entry.inputs);
-            let (input, output) = (&mut self.input, &self.output);
-            let revised = revise(input, output, &windows, limit, &self.settings).await?;
+            let first_ns = windows.keys().next().map_or(i64::MIN, |win| win * SECOND);
+            let settings = &self.settings;
+            let feed = if is_pinned {
+                Feed::anew(&mut self.input, Some(&entry.inputs), settings)
+            } else {
+                Feed::visible(&mut self.input, &mut self.held, first_ns, settings)
+            };
+            let revised = revise(feed, &self.output, &windows).await?;
             read += revised.read;
             if !is_pinned {
                 entry.inputs.merge(&revised.pins);

@@ -1,0 +1,85 @@
+//! What becomes of each window's rows: they are kept, uploaded, or compared with those before.
+
+use std::collections::BTreeMap;
+
+use join::{Run, WindowRows};
+use store::StoreError;
+
+use super::joined;
+use crate::input::InputError;
+use crate::output::{Counts, Drafts, Output, RevisionError, Staged, Step, WindowColumns};
+
+pub(super) trait Sink: Send {
+    type Window: Send + 'static;
+
+    /// What makes them of a run, on another thread.
+    fn maker(&self) -> impl Fn(&mut Run, i64) -> Self::Window + Clone + Send + 'static;
+
+    fn take(&mut self, window: Self::Window)
+    -> impl Future<Output = Result<(), InputError>> + Send;
+}
+
+/// They are kept.
+pub(super) struct Kept(pub(super) Vec<WindowRows>);
+
+impl Sink for Kept {
+    type Window = WindowRows;
+
+    fn maker(&self) -> impl Fn(&mut Run, i64) -> WindowRows + Clone + Send + 'static {
+        Run::window
+    }
+
+    async fn take(&mut self, window: WindowRows) -> Result<(), InputError> {
+        self.0.push(window);
+        Ok(())
+    }
+}
+
+/// They are encoded and uploaded.
+pub(super) struct Upload<'a> {
+    pub(super) output: &'a Output,
+    pub(super) step: &'a Step,
+    pub(super) staged: Staged,
+    pub(super) counts: Counts,
+}
+
+impl Sink for Upload<'_> {
+    type Window = Result<Drafts, StoreError>;
+
+    fn maker(&self) -> impl Fn(&mut Run, i64) -> Self::Window + Clone + Send + 'static {
+        let pen = self.output.pen(self.step);
+        move |run, start_ns| pen.write(run, start_ns)
+    }
+
+    async fn take(&mut self, window: Self::Window) -> Result<(), InputError> {
+        let window = window?;
+        self.counts.add(window.counts);
+        self.staged.append(self.output.upload_window(window, self.step).await?);
+        Ok(())
+    }
+}
+
+/// They are compared with those before, and what changed is kept.
+pub(super) struct Revise<'a> {
+    pub(super) output: &'a Output,
+    pub(super) revisions: &'a BTreeMap<i64, i32>,
+    pub(super) changed: Vec<WindowColumns>,
+}
+
+impl Sink for Revise<'_> {
+    type Window = Option<Result<WindowColumns, RevisionError>>;
+
+    fn maker(&self) -> impl Fn(&mut Run, i64) -> Self::Window + Clone + Send + 'static {
+        WindowColumns::of
+    }
+
+    async fn take(&mut self, window: Self::Window) -> Result<(), InputError> {
+        let Some(window) = window.transpose()? else { return Ok(()) };
+        let revision = self.revisions.get(&window.win).copied().unwrap_or_default();
+        let before = self.output.before(window.win, revision).await?;
+        let compare = move || before.changed_to(&window, revision);
+        let changed = joined(tokio::task::spawn_blocking(compare).await)?;
+        self.changed.extend(Some(changed).filter(|changed| !changed.is_empty()));
+        Ok(())
+    }
+}
