@@ -1,5 +1,9 @@
 //! Assignments that are forced: what follows from the constraints alone, with no score.
 
+mod certain;
+
+pub(crate) use certain::certain;
+
 /// Capacity of a slot that holds whatever is given to it: items that share it do not depend on each
 /// other.
 pub(crate) const NO_LIMIT: usize = usize::MAX;

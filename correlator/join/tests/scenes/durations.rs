@@ -62,6 +62,23 @@ fn line_of_a_request_that_was_not_seen_is_of_one_call_only() {
     }
 }
 
+#[test]
+fn lines_of_requests_that_were_not_seen_are_of_as_many_calls_whichever_of_which() {
+    for (own_calls, is_decided) in [(2, true), (1, false)] {
+        let mut scene = after(MANY);
+        two_at_once(&mut scene);
+        for n in 0..2 {
+            line_of_unseen(&mut scene, 13);
+            if n < own_calls {
+                let start = 9_100 + 40 * i64::from(n);
+                let port = 50_002 + n;
+                scene.call(&to_pod(&INGRESS, &FRONTEND_0, port, start, start + 13, (77, 8)));
+            }
+        }
+        check_second_call(&scene, is_decided);
+    }
+}
+
 /// Verdict of the path of one of these requests.
 fn verdict(scene: &Scene, n: i32) -> String {
     let rows = scene.rows();

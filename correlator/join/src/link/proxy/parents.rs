@@ -54,7 +54,7 @@ impl Scene<'_> {
             possible
         });
         let candidates: Vec<Vec<usize>> = of_clients.chain(of_half).collect();
-        let forced = matching::forced(&candidates, &capacity);
+        let forced = matching::certain(&candidates, &capacity);
         let forced = forced.into_iter().map(|slot| slot.filter(|&s| s < unseen));
         named.into_iter().zip(forced).map(|(named, forced)| named.or(forced)).collect()
     }
