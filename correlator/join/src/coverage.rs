@@ -45,7 +45,10 @@ impl Interval {
 /// What one node's agent says of itself, by time.
 #[derive(Debug, Default)]
 struct Agent {
+    /// By their start.
     intervals: Vec<Interval>,
+    /// By interval: the greatest end up to it.
+    latest_ns: Vec<i64>,
     /// Part of its rows that it loses.
     share: f64,
     /// By interval: it lost too much to trust that a trace is left of everything.
@@ -73,6 +76,7 @@ impl Coverage {
         let share_of_all = share(all, None);
         for agent in agents.values_mut() {
             agent.intervals.sort_unstable();
+            agent.find_latest();
             agent.share = share(agent.intervals.iter(), Some(share_of_all));
             agent.find_torn();
         }
@@ -130,15 +134,26 @@ impl Agent {
         self.is_torn = self.intervals.iter().map(is_torn).collect();
     }
 
+    fn find_latest(&mut self) {
+        let mut latest_ns = i64::MIN;
+        let latest = self.intervals.iter().map(|i| {
+            latest_ns = latest_ns.max(i.to_ns);
+            latest_ns
+        });
+        self.latest_ns = latest.collect();
+    }
+
     fn check(
         &self,
         from_ns: i64,
         to_ns: i64,
         is_doubtful: impl Fn(usize, &Interval) -> bool,
     ) -> Result<(), Reason> {
-        let touches = |i: &Interval| i.from_ns <= to_ns && from_ns <= i.to_ns;
+        // It is asked for every hop: what ended before is passed over at once.
+        let first = self.latest_ns.partition_point(|&latest_ns| latest_ns < from_ns);
+        let near = &self.intervals[first..];
         let mut covered_to = from_ns;
-        for i in &self.intervals {
+        for i in near {
             if i.to_ns < covered_to {
                 continue;
             }
@@ -153,7 +168,8 @@ impl Agent {
         if covered_to < to_ns {
             return Err(Reason::MissingNoCoverage);
         }
-        let mut here = self.intervals.iter().enumerate().filter(|(_, i)| touches(i));
+        let begun = near.iter().take_while(|i| i.from_ns <= to_ns);
+        let mut here = (first..).zip(begun).filter(|(_, i)| from_ns <= i.to_ns);
         if here.any(|(at, i)| is_doubtful(at, i)) {
             return Err(Reason::MissingLostEvents);
         }
