@@ -78,7 +78,8 @@ struct Solved {
     offsets: Offsets,
     /// How many nodes are compared: the first ones of all.
     nodes: u32,
-    /// Of clocks that were not set, over the whole range, at `from * nodes + to`.
+    /// Of clocks that were not set, over all of the range in which both are known, at
+    /// `from * nodes + to`.
     whole: Vec<OnceLock<Option<Offset>>>,
 }
 
@@ -149,12 +150,14 @@ impl<'a> Known<'a> {
         self.solved().offsets.offset(a, b, from.ns)
     }
 
-    /// The same over the whole range, with a bound that holds for all of it.
+    /// The same over the whole range, as far as both clocks are known in it, with a bound that holds
+    /// for all of that.
     fn whole(&self, from: Stamp, to: Stamp) -> Option<Offset> {
-        let range = self.range();
+        let mut range = self.range();
         let (a, b) = (self.index(from.node)?, self.index(to.node)?);
-        let is_inside = range.contains(&from.ns) && range.contains(&to.ns);
         let epochs = &self.set().epochs;
+        range.start = range.start.max(epochs.known_from(a)?).max(epochs.known_from(b)?);
+        let is_inside = range.contains(&from.ns) && range.contains(&to.ns);
         if !is_inside || epochs.is_set(a) || epochs.is_set(b) {
             return None;
         }
@@ -256,13 +259,12 @@ impl Solved {
     /// What an offset is between all moments of a range.
     fn over(&self, epochs: &Epochs, a: u32, b: u32, range: &Range<i64>) -> Option<Offset> {
         let (mut lowest_ns, mut highest_ns) = (i64::MAX, i64::MIN);
-        let mut at_ns = range.start;
-        while at_ns <= range.end {
+        let moments = (range.start..range.end).step_by(STRIDE_NS as usize);
+        for at_ns in moments.chain([range.end]) {
             let (from, to) = (epochs.at(a, at_ns)?, epochs.at(b, at_ns)?);
             let offset = self.offsets.offset(from, to, at_ns)?;
             lowest_ns = lowest_ns.min(offset.offset_ns - offset.bound_ns);
             highest_ns = highest_ns.max(offset.offset_ns + offset.bound_ns);
-            at_ns += STRIDE_NS;
         }
         let offset_ns = lowest_ns.midpoint(highest_ns);
         Some(Offset { offset_ns, bound_ns: highest_ns - offset_ns })

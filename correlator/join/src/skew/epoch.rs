@@ -88,6 +88,11 @@ impl Epochs {
         self.nodes.get(node as usize).is_some_and(|seen| !seen.steps.is_empty())
     }
 
+    /// The first moment that a sample of the node's clock vouches for.
+    pub fn known_from(&self, node: u32) -> Option<i64> {
+        self.nodes.get(node as usize)?.sampled_ns.first().copied()
+    }
+
     /// By how much, at most, stamps of a node between two moments may be off each other; none where
     /// its clock was not set.
     pub fn set_by(&self, node: u32, from_ns: i64, to_ns: i64) -> Option<i64> {
