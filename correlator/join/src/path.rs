@@ -69,6 +69,11 @@ struct Planted {
 }
 
 impl Grove {
+    /// How many legs its trees have.
+    pub(crate) fn legs(&self) -> usize {
+        self.legs.len()
+    }
+
     pub(crate) fn trees(&self) -> impl Iterator<Item = Tree<'_>> {
         self.trees.iter().map(|planted| {
             let legs = &self.legs[planted.legs.start as usize..planted.legs.end as usize];

@@ -184,6 +184,8 @@ fn of_grove(
     undecided_in: &BTreeMap<usize, usize>,
 ) -> (Found, Tally) {
     let (mut found, mut tally) = (Found::default(), Tally::default());
+    found.paths.reserve(ids.len());
+    found.hops.reserve(grove.legs());
     for ((index, tree), &id) in (grove.first..).zip(grove.trees()).zip(ids) {
         let entry = match tree.root {
             Root::Arrival(server) => entry(scope.sight, server),
@@ -217,6 +219,9 @@ impl Tally {
     }
 }
 
+/// What most paths' ids are made from is shorter.
+const ID_EVIDENCE_BYTES: usize = 256;
+
 /// 128 bits over the root's evidence: the same request has the same id in every run.
 fn path_id(scope: &Scope<'_>, tree: &Tree<'_>) -> u128 {
     let e = scope.sight.exchange(tree.root.id());
@@ -225,7 +230,11 @@ fn path_id(scope: &Scope<'_>, tree: &Tree<'_>) -> u128 {
         Role::Server => "server",
     };
     let (cluster, node) = (&scope.sight.settings.cluster, scope.text(e.node));
-    let mut evidence = format!("{cluster}|{node}|{role}|").into_bytes();
+    let mut evidence = Vec::with_capacity(ID_EVIDENCE_BYTES);
+    for text in [cluster, node, role] {
+        evidence.extend_from_slice(text.as_bytes());
+        evidence.push(b'|');
+    }
     e.local().write(&mut evidence);
     evidence.push(b'|');
     e.remote().write(&mut evidence);
