@@ -211,6 +211,8 @@ impl Run {
             window: window + 1,
             until_ns: range.rows.end,
         });
+        let near = (first..=window).map(|window| self.evidence.get(&window));
+        let evidence: Vec<Option<&Evidence>> = near.chain([Some(&tail)]).collect();
         let reached = lane.reached(&self.slabs);
         let sight = Sight {
             slabs: &self.slabs,
@@ -225,8 +227,7 @@ impl Run {
             rows: range.rows.clone(),
             calls_until_ns: range.requests.end,
             horizon_ns: range.long.end,
-            evidence: &self.evidence,
-            tail: &tail,
+            evidence: &evidence,
             first,
             last,
             reached: &reached,

@@ -44,9 +44,9 @@ pub(crate) struct Sight<'a> {
     pub(crate) calls_until_ns: i64,
     /// Requests that end before this are known to have been open.
     pub(crate) horizon_ns: i64,
-    pub(crate) evidence: &'a BTreeMap<u32, Evidence>,
-    /// Of the rows after the window's end, up to the end of `rows`.
-    pub(crate) tail: &'a Evidence,
+    /// Of each window from the first one in sight on. The last is of the rows after the window's
+    /// end, up to the end of `rows`.
+    pub(crate) evidence: &'a [Option<&'a Evidence>],
     /// The first window in sight, and the last that may hold a request that was open.
     pub(crate) first: u32,
     pub(crate) last: u32,
@@ -113,13 +113,10 @@ impl<'a> Sight<'a> {
     }
 
     fn evidence(&self, window: u32) -> Option<&'a Evidence> {
-        if window == self.window + 1 {
-            Some(self.tail)
-        } else if window < self.first {
-            self.reached.evidence?.get(&window)
-        } else {
+        match window.checked_sub(self.first) {
             // A run may know links of later windows, which rest on rows that are not in sight.
-            self.evidence.get(&window).filter(|_| window <= self.window)
+            Some(at) => self.evidence.get(at as usize).copied().flatten(),
+            None => self.reached.evidence?.get(&window),
         }
     }
 
@@ -197,8 +194,7 @@ impl<'a> Sight<'a> {
     }
 
     fn all_evidence(&self) -> impl Iterator<Item = &'a Evidence> + use<'a> {
-        let in_sight = self.evidence.range(self.first..=self.window).map(|(_, e)| e);
-        in_sight.chain([self.tail])
+        self.evidence.iter().copied().flatten()
     }
 
     /// The client's end of a request that a server received.
@@ -291,9 +287,9 @@ impl<'a> Sight<'a> {
             return self.is_last_word(id);
         }
         let in_sight = |window: u32| {
-            let slab = self.slabs.slab(window).filter(|slab| slab.has_unended())?;
-            let row = &slab.exchanges[slab.same_exchange(exchange)? as usize];
-            (row.may_go_on() && row.end_ns < self.rows.end).then_some(())
+            let slab = self.slabs.slab(window)?;
+            let row = &slab.exchanges[slab.same_unended(exchange)? as usize];
+            (row.end_ns < self.rows.end).then_some(())
         };
         let first = self.first_of(exchange.place);
         self.latest(id) == id && (first..self.window + 2).all(|window| in_sight(window).is_none())
@@ -303,9 +299,8 @@ impl<'a> Sight<'a> {
     fn earlier(&self, id: ExchangeId) -> Option<ExchangeId> {
         let from = id.window.saturating_sub(REPEATS_WITHIN).max(self.earliest().saturating_sub(1));
         (from..id.window).rev().find_map(|window| {
-            let slab = self.slabs.slab(window).filter(|slab| slab.has_unended())?;
-            let row = slab.same_exchange(self.exchange(id))?;
-            slab.exchanges[row as usize].may_go_on().then_some(RowId { window, row })
+            let row = self.slabs.slab(window)?.same_unended(self.exchange(id))?;
+            Some(RowId { window, row })
         })
     }
 

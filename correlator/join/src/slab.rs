@@ -49,6 +49,8 @@ pub(crate) struct Slab {
     /// Copies of spans that were left out, by trace.
     pub(crate) copied_spans: BTreeMap<Id, i64>,
     by_seq: HashTable<u32>,
+    /// Those that may be reported again: few, and looked for in each window before a request's.
+    unended: HashTable<u32>,
     by_span: HashTable<u32>,
     servers: Grouped,
     /// Those of them without a response: nobody knows how long they were served.
@@ -56,7 +58,6 @@ pub(crate) struct Slab {
     clients: Grouped,
     turns: Turns,
     server_spans: Vec<u32>,
-    has_unended: bool,
     is_sealed: bool,
 }
 
@@ -166,7 +167,11 @@ impl Slab {
         self.exchanges = order::merged(parts, |exchange| exchange.end_ns);
         self.keep_last_words();
         let exchanges = &self.exchanges;
-        self.has_unended = exchanges.iter().any(Exchange::may_go_on);
+        self.unended = HashTable::new();
+        for (row, exchange) in (0..).zip(exchanges).filter(|(_, e)| e.may_go_on()) {
+            let hash = |&r: &u32| hash_of(exchanges, r);
+            self.unended.insert_unique(exchange_hash(exchange), row, hash);
+        }
         let starts = exchanges.iter().map(|exchange| exchange.start_ns).zip(0..);
         let by_start: Vec<u32> = order::by_key(starts.collect()).collect();
         let of_role = |role| {
@@ -243,6 +248,15 @@ impl Slab {
         self.by_seq.find(hash, |&row| self.exchanges[row as usize].is_same(exchange)).copied()
     }
 
+    /// Another row of the same exchange that may be reported again.
+    pub(crate) fn same_unended(&self, exchange: &Exchange) -> Option<u32> {
+        if self.unended.is_empty() {
+            return None;
+        }
+        let hash = exchange_hash(exchange);
+        self.unended.find(hash, |&row| self.exchanges[row as usize].is_same(exchange)).copied()
+    }
+
     /// Spans of one trace with this id, ascending.
     pub(crate) fn with_span_id(&self, trace: u128, span: u64, found: &mut Vec<u32>) {
         let from = found.len();
@@ -306,11 +320,6 @@ impl Slab {
     /// Whether a request ended here that began before a moment.
     pub(crate) fn has_request_since_before(&self, ns: i64) -> bool {
         self.earliest_ns.is_some_and(|earliest_ns| earliest_ns < ns)
-    }
-
-    /// Whether exchanges here may be reported again.
-    pub(crate) fn has_unended(&self) -> bool {
-        self.has_unended
     }
 }
 

@@ -8,11 +8,15 @@ use crate::slab::{ExchangeId, RowId};
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     window: u32,
-    own: Vec<Option<u32>>,
+    /// By exchange of the window: the row that claims it.
+    own: Vec<u32>,
     others: BTreeMap<ExchangeId, RowId>,
     /// Exchanges that several rows claim.
     disputed: BTreeMap<ExchangeId, u32>,
 }
+
+/// No row has this number.
+const NOBODY: u32 = u32::MAX;
 
 /// What is known of an exchange's counterpart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +28,13 @@ pub(crate) enum Claim {
 
 impl Claims {
     pub(crate) fn new(window: u32, exchanges: usize) -> Self {
-        Self { window, own: vec![None; exchanges], ..Self::default() }
+        Self { window, own: vec![NOBODY; exchanges], ..Self::default() }
     }
 
     /// Records that row `by` of the window speaks of an exchange.
     pub(crate) fn claim(&mut self, exchange: ExchangeId, by: u32) {
         let is_first = match self.own.get_mut(exchange.row as usize) {
-            Some(slot) if exchange.window == self.window => slot.replace(by).is_none(),
+            Some(slot) if exchange.window == self.window => std::mem::replace(slot, by) == NOBODY,
             _ => {
                 let by = RowId { window: self.window, row: by };
                 self.others.insert(exchange, by).is_none()
@@ -46,7 +50,7 @@ impl Claims {
             return Claim::Several;
         }
         if exchange.window == self.window {
-            let row = self.own.get(exchange.row as usize).copied().flatten();
+            let row = self.own.get(exchange.row as usize).copied().filter(|&row| row != NOBODY);
             row.map_or(Claim::Nobody, |row| Claim::One(RowId { window: self.window, row }))
         } else if self.others.is_empty() {
             Claim::Nobody
