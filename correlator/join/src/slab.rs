@@ -173,21 +173,20 @@ impl Slab {
             self.unended.insert_unique(exchange_hash(exchange), row, hash);
         }
         let starts = exchanges.iter().map(|exchange| exchange.start_ns).zip(0..);
-        let by_start: Vec<u32> = order::by_key(starts.collect()).collect();
-        let of_role = |role| {
-            let is_its = move |row: &u32| exchanges[*row as usize].role == role;
-            by_start.iter().copied().filter(is_its)
-        };
-        self.servers = Grouped::new(of_role(Role::Server), exchanges);
-        self.clients = Grouped::new(of_role(Role::Client), exchanges);
-        let is_unanswered = |row: &u32| {
-            let exchange = &exchanges[*row as usize];
-            exchange.role == Role::Server && !exchange.has_response()
-        };
-        let rows = (0..exchanges.len()).map(index);
-        self.unanswered = Grouped::new(rows.filter(is_unanswered), exchanges);
+        let by_start = order::by_key(starts.collect());
+        // Exchanges are large; what is looked at in another order than theirs is put together first.
+        let is_server: Vec<bool> = exchanges.iter().map(|e| e.role == Role::Server).collect();
+        let places: Vec<u32> = exchanges.iter().map(|e| e.place).collect();
+        let (servers, clients): (Vec<u32>, Vec<u32>) =
+            by_start.partition(|&row| is_server[row as usize]);
+        self.servers = Grouped::new(&servers, &places);
+        self.clients = Grouped::new(&clients, &places);
+        let rows = (0..exchanges.len()).map(index).zip(exchanges);
+        let unanswered = rows.filter(|(_, e)| e.role == Role::Server && !e.has_response());
+        let unanswered: Vec<u32> = unanswered.map(|(row, _)| row).collect();
+        self.unanswered = Grouped::new(&unanswered, &places);
         if has_spans {
-            self.turns = Turns::new(of_role(Role::Server), exchanges);
+            self.turns = Turns::new(&servers, exchanges);
         }
     }
 

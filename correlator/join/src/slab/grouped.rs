@@ -1,7 +1,5 @@
 //! Exchanges of one slab by the place that they happened in.
 
-use crate::columns::Exchange;
-
 /// Those of place `p` are `rows[first[p]..first[p + 1]]`.
 #[derive(Debug, Default)]
 pub(super) struct Grouped {
@@ -10,22 +8,20 @@ pub(super) struct Grouped {
 }
 
 impl Grouped {
-    /// Keeps the order of `rows` within each place.
-    pub(super) fn new(rows: impl Iterator<Item = u32> + Clone, exchanges: &[Exchange]) -> Self {
-        let place = |row: u32| exchanges[row as usize].place as usize;
-        let places = exchanges.iter().map(|e| e.place as usize + 1).max().unwrap_or(0);
-        let mut first = vec![0; places + 1];
-        let mut count = 0;
-        for row in rows.clone() {
+    /// Keeps the order of `rows` within each place. `places` are those of all exchanges, by row.
+    pub(super) fn new(rows: &[u32], places: &[u32]) -> Self {
+        let place = |row: u32| places[row as usize] as usize;
+        let count = rows.iter().map(|&row| place(row) + 1).max().unwrap_or(0);
+        let mut first = vec![0; count + 1];
+        for &row in rows {
             first[place(row) + 1] += 1;
-            count += 1;
         }
-        for p in 0..places {
+        for p in 0..count {
             first[p + 1] += first[p];
         }
         let mut next = first.clone();
-        let mut grouped = vec![0; count];
-        for row in rows {
+        let mut grouped = vec![0; rows.len()];
+        for &row in rows {
             let slot = &mut next[place(row)];
             grouped[*slot as usize] = row;
             *slot += 1;

@@ -22,21 +22,21 @@ pub(super) struct Turns {
 
 impl Turns {
     /// `servers` in the order of their starts.
-    pub(super) fn new(servers: impl Iterator<Item = u32> + Clone, exchanges: &[Exchange]) -> Self {
-        let turn = |row: u32| {
+    pub(super) fn new(servers: &[u32], exchanges: &[Exchange]) -> Self {
+        let turn = |&row: &u32| {
             let e = &exchanges[row as usize];
             Turn { connection: connection(e.place, e.remote()), start_ns: e.start_ns, row }
         };
-        let count = servers.clone().count();
-        let bits = count.next_power_of_two().trailing_zeros();
+        let unordered: Vec<Turn> = servers.iter().map(turn).collect();
+        let bits = unordered.len().next_power_of_two().trailing_zeros();
         let mut first = vec![0; (1 << bits) + 1];
-        servers.clone().for_each(|row| first[bucket(turn(row).connection, bits) + 1] += 1);
+        unordered.iter().for_each(|turn| first[bucket(turn.connection, bits) + 1] += 1);
         for bucket in 0..1 << bits {
             first[bucket + 1] += first[bucket];
         }
         let mut next = first.clone();
-        let mut turns = vec![Turn::default(); count];
-        for turn in servers.map(turn) {
+        let mut turns = vec![Turn::default(); unordered.len()];
+        for turn in unordered {
             let slot = &mut next[bucket(turn.connection, bits)];
             turns[*slot as usize] = turn;
             *slot += 1;
