@@ -1,10 +1,11 @@
 //! Which intervals hold a moment, without looking at all of them.
 
+use std::ops::Range;
+
 /// Intervals by their start, over a tree of their greatest ends.
 #[derive(Debug, Default)]
 pub(crate) struct Intervals {
     starts: Vec<i64>,
-    ends: Vec<i64>,
     /// `latest[node]` is the greatest end below the node; leaves from `leaves` on.
     latest: Vec<i64>,
     leaves: usize,
@@ -20,7 +21,7 @@ impl Intervals {
         for node in (1..leaves).rev() {
             latest[node] = latest[2 * node].max(latest[2 * node + 1]);
         }
-        Self { starts, ends, latest, leaves }
+        Self { starts, latest, leaves }
     }
 
     /// Indexes, ascending, of the intervals that began at `from_ns` or before and end at `to_ns` or
@@ -28,22 +29,29 @@ impl Intervals {
     pub(crate) fn around(&self, from_ns: i64, to_ns: i64) -> Vec<usize> {
         let begun = self.starts.partition_point(|&start| start <= from_ns);
         let mut found = Vec::new();
-        let mut stack = vec![(1, 0, self.leaves)];
-        while let Some((node, first, width)) = stack.pop() {
-            if first >= begun || self.latest[node] < to_ns {
-                continue;
-            }
-            if width == 1 {
-                if self.ends[first] >= to_ns {
-                    found.push(first);
-                }
-                continue;
-            }
-            let half = width / 2;
-            stack.push((2 * node + 1, first + half, half));
-            stack.push((2 * node, first, half));
-        }
+        self.collect(1, 0..self.leaves, begun, to_ns, &mut found);
         found
+    }
+
+    /// Adds what is found below a node, whose leaves are given.
+    fn collect(
+        &self,
+        node: usize,
+        leaves: Range<usize>,
+        begun: usize,
+        to_ns: i64,
+        found: &mut Vec<usize>,
+    ) {
+        if leaves.start >= begun || self.latest[node] < to_ns {
+            return;
+        }
+        if leaves.len() == 1 {
+            found.push(leaves.start);
+            return;
+        }
+        let middle = usize::midpoint(leaves.start, leaves.end);
+        self.collect(2 * node, leaves.start..middle, begun, to_ns, found);
+        self.collect(2 * node + 1, middle..leaves.end, begun, to_ns, found);
     }
 }
 

@@ -20,6 +20,7 @@ mod coverage;
 mod id;
 mod interval;
 mod link;
+mod lists;
 mod matching;
 mod names;
 mod order;

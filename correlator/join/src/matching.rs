@@ -2,6 +2,8 @@
 
 mod certain;
 
+use crate::lists::Lists;
+
 pub(crate) use certain::certain;
 
 /// Capacity of a slot that holds whatever is given to it: items that share it do not depend on each
@@ -16,9 +18,9 @@ pub(crate) const NO_LIMIT: usize = usize::MAX;
 /// item-saturating matching is unique only if some item has a single candidate, and so on
 /// inductively.
 /// Items that stay undecided keep `None`; items that can't be served at all do too.
-pub(crate) fn forced(candidates: &[Vec<usize>], capacity: &[usize]) -> Vec<Option<usize>> {
-    let items_of = ItemsOf::new(candidates, capacity.len());
-    let mut left: Vec<usize> = candidates.iter().map(Vec::len).collect();
+pub(crate) fn forced(candidates: &Lists, capacity: &[usize]) -> Vec<Option<usize>> {
+    let items_of = candidates.inverse(capacity.len());
+    let mut left: Vec<usize> = candidates.iter().map(<[usize]>::len).collect();
     let mut free = capacity.to_vec();
     let mut is_full = vec![false; capacity.len()];
     let mut decided = vec![None; candidates.len()];
@@ -36,8 +38,7 @@ pub(crate) fn forced(candidates: &[Vec<usize>], capacity: &[usize]) -> Vec<Optio
             continue;
         }
         is_full[slot] = true;
-        for &other in items_of.of(slot) {
-            let other = other as usize;
+        for &other in &items_of[slot] {
             if decided[other].is_none() && left[other] > 0 {
                 left[other] -= 1;
                 if left[other] == 1 {
@@ -50,41 +51,10 @@ pub(crate) fn forced(candidates: &[Vec<usize>], capacity: &[usize]) -> Vec<Optio
     decided
 }
 
-/// Items by slot: those of slot `s` are `items[first[s]..first[s + 1]]`.
-struct ItemsOf {
-    first: Vec<u32>,
-    items: Vec<u32>,
-}
-
-impl ItemsOf {
-    fn new(candidates: &[Vec<usize>], slots: usize) -> Self {
-        let mut first = vec![0; slots + 1];
-        for &slot in candidates.iter().flatten() {
-            first[slot + 1] += 1;
-        }
-        for slot in 0..slots {
-            first[slot + 1] += first[slot];
-        }
-        let mut next = first.clone();
-        let mut items = vec![0; first[slots] as usize];
-        for (item, slots) in (0..).zip(candidates) {
-            for &slot in slots {
-                items[next[slot] as usize] = item;
-                next[slot] += 1;
-            }
-        }
-        Self { first, items }
-    }
-
-    fn of(&self, slot: usize) -> &[u32] {
-        &self.items[self.first[slot] as usize..self.first[slot + 1] as usize]
-    }
-}
-
 /// Where an item was `left` without any slot, something was not seen, and nothing that hangs
 /// together with it is proven.
 fn withdraw_contradictions(
-    candidates: &[Vec<usize>],
+    candidates: &Lists,
     capacity: &[usize],
     left: &[usize],
     decided: &mut [Option<usize>],
@@ -104,7 +74,7 @@ fn withdraw_contradictions(
         }
         slot
     }
-    for slots in candidates {
+    for slots in candidates.iter() {
         let mut limited = slots.iter().filter(|&&slot| capacity[slot] != NO_LIMIT);
         let Some(&first) = limited.next() else { continue };
         for &slot in limited {
@@ -133,7 +103,7 @@ fn withdraw_contradictions(
 /// A best pairing is a longest chain of candidates that ascends on both sides (Hunt and Szymanski,
 /// A fast algorithm for computing longest common subsequences, 1977). The n-th link of each of them
 /// is a candidate with n links up to it; one that is alone in that is in all.
-pub(crate) fn aligned(candidates: &[Vec<usize>]) -> Vec<Option<usize>> {
+pub(crate) fn aligned(candidates: &Lists) -> Vec<Option<usize>> {
     let fits: Vec<(usize, usize)> = candidates
         .iter()
         .enumerate()
@@ -199,7 +169,7 @@ mod tests {
     use crate::seeded::Seeded;
 
     fn check_forced(candidates: &[&[usize]], capacity: &[usize], expected: &[Option<usize>]) {
-        let candidates: Vec<Vec<usize>> = candidates.iter().map(|c| c.to_vec()).collect();
+        let candidates: Lists = candidates.iter().map(|c| c.to_vec()).collect();
         assert_eq!(forced(&candidates, capacity), expected, "{candidates:?}");
     }
 
@@ -233,8 +203,8 @@ mod tests {
     }
 
     fn check_aligned(fits: &[&[u8]], expected: &[Option<usize>]) {
-        let columns = |row: &[u8]| (0..row.len()).filter(|&j| row[j] == 1).collect();
-        let candidates: Vec<Vec<usize>> = fits.iter().map(|row| columns(row)).collect();
+        let columns = |row: &[u8]| (0..row.len()).filter(|&j| row[j] == 1).collect::<Vec<_>>();
+        let candidates: Lists = fits.iter().map(|row| columns(row)).collect();
         assert_eq!(aligned(&candidates), expected, "{fits:?}");
     }
 
@@ -255,7 +225,7 @@ mod tests {
     }
 
     /// The same by two tables of all pairs.
-    fn aligned_by_tables(candidates: &[Vec<usize>], right: usize) -> Vec<Option<usize>> {
+    fn aligned_by_tables(candidates: &Lists, right: usize) -> Vec<Option<usize>> {
         let left = candidates.len();
         let fits = |i: usize, j: usize| u32::from(candidates[i].contains(&j));
         let mut before = vec![vec![0; right + 1]; left + 1];
@@ -289,8 +259,8 @@ mod tests {
             let mut random = Seeded::new(seed);
             let (left, right) = (random.below(9) as usize, random.below(9) as usize);
             let density = random.unit();
-            let mut row = || (0..right).filter(|_| random.unit() < density).collect();
-            let candidates: Vec<Vec<usize>> = (0..left).map(|_| row()).collect();
+            let mut row = || (0..right).filter(|_| random.unit() < density).collect::<Vec<_>>();
+            let candidates: Lists = (0..left).map(|_| row()).collect();
             let expected = aligned_by_tables(&candidates, right);
             assert_eq!(aligned(&candidates), expected, "seed {seed}: {candidates:?}");
         }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::address::End;
 use crate::columns::Role;
 use crate::link::claim::Claim;
+use crate::lists::Lists;
 use crate::matching;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, LogId, RowId};
@@ -96,15 +97,15 @@ fn arrivals(sight: &Sight<'_>, targets: &BTreeSet<End>) -> (Vec<ExchangeId>, Vec
 
 /// The arrival of each line, by index; `slack_ns` bounds the difference of the clocks.
 fn pair(lines: &[Line], arrivals: &[Arrival], slack_ns: i64) -> Vec<Option<usize>> {
-    let candidates: Vec<Vec<usize>> = lines
+    let candidates: Lists = lines
         .iter()
         .map(|line| {
-            let fits = |a: &Arrival| {
+            let fits = move |a: &Arrival| {
                 a.addressed == line.target
                     && line.from_ns - slack_ns <= a.start_ns
                     && a.end_ns <= line.to_ns + slack_ns
             };
-            (0..arrivals.len()).filter(|&i| fits(&arrivals[i])).collect()
+            (0..arrivals.len()).filter(move |&i| fits(&arrivals[i]))
         })
         .collect();
     matching::forced(&candidates, &vec![1; arrivals.len()])

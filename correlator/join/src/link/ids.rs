@@ -12,6 +12,7 @@ use crate::columns::Span;
 use crate::interval::Intervals;
 use crate::link::View;
 use crate::link::claim::Claims;
+use crate::lists::Lists;
 use crate::matching;
 use crate::slab::{ExchangeId, RowId};
 
@@ -88,7 +89,7 @@ impl SpanLinks {
             let from_ns = span.start_ns.saturating_add(SAME_NODE_TOLERANCE_NS);
             open.around(from_ns, span.end_ns.saturating_sub(SAME_NODE_TOLERANCE_NS))
         };
-        let candidates: Vec<Vec<usize>> = spans.iter().map(around).collect();
+        let candidates: Lists = spans.iter().map(around).collect();
         let decided = matching::forced(&candidates, &vec![1; free.len()]);
         for (&span, slot) in spans.iter().zip(decided) {
             let Some(exchange) = slot.map(|slot: usize| free[slot]) else { continue };

@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{NO_LIMIT, forced};
+use crate::lists::Lists;
 
 /// Of more items that hang together nothing more is asked: each takes time in all the others.
 const ITEMS_MAX: usize = 256;
 
 /// As [`forced`], and beyond it for items that it leaves undecided.
-pub(crate) fn certain(candidates: &[Vec<usize>], capacity: &[usize]) -> Vec<Option<usize>> {
+pub(crate) fn certain(candidates: &Lists, capacity: &[usize]) -> Vec<Option<usize>> {
     let mut decided = forced(candidates, capacity);
     let mut free = capacity.to_vec();
     for &slot in decided.iter().flatten().filter(|&&slot| capacity[slot] != NO_LIMIT) {
@@ -30,7 +31,7 @@ pub(crate) fn certain(candidates: &[Vec<usize>], capacity: &[usize]) -> Vec<Opti
 }
 
 /// Items in groups that share no slot with a limit.
-fn together(open: &[usize], candidates: &[Vec<usize>], free: &[usize]) -> Vec<Vec<usize>> {
+fn together(open: &[usize], candidates: &Lists, free: &[usize]) -> Vec<Vec<usize>> {
     let mut items_of: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for &item in open {
         for &slot in candidates[item].iter().filter(|&&slot| free[slot] != NO_LIMIT) {
@@ -54,14 +55,14 @@ fn together(open: &[usize], candidates: &[Vec<usize>], free: &[usize]) -> Vec<Ve
 
 /// Items in slots, so far.
 struct Assignment<'a> {
-    candidates: &'a [Vec<usize>],
+    candidates: &'a Lists,
     free: &'a [usize],
     slot_of: BTreeMap<usize, usize>,
     held: BTreeMap<usize, Vec<usize>>,
 }
 
 impl<'a> Assignment<'a> {
-    fn new(candidates: &'a [Vec<usize>], free: &'a [usize]) -> Self {
+    fn new(candidates: &'a Lists, free: &'a [usize]) -> Self {
         Self { candidates, free, slot_of: BTreeMap::new(), held: BTreeMap::new() }
     }
 
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn two_that_fit_the_same_two_leave_neither_to_a_third() {
-        let candidates = [vec![0, 1], vec![0, 1], vec![0, 1, 2]];
+        let candidates = Lists::from_iter([vec![0, 1], vec![0, 1], vec![0, 1, 2]]);
         assert_eq!(certain(&candidates, &[1, 1, 1]), [None, None, Some(2)]);
         assert_eq!(certain(&candidates, &[2, 1, 1]), [None, None, None]);
         assert_eq!(certain(&candidates, &[1, NO_LIMIT, 1]), [None, None, None]);
@@ -133,24 +134,30 @@ mod tests {
 
     #[test]
     fn what_cannot_all_be_served_proves_nothing() {
-        let candidates =
-            [vec![0, 1], vec![0, 1], vec![0, 1], vec![2, 3], vec![2, 3], vec![2, 3, 4]];
+        let candidates = Lists::from_iter([
+            vec![0, 1],
+            vec![0, 1],
+            vec![0, 1],
+            vec![2, 3],
+            vec![2, 3],
+            vec![2, 3, 4],
+        ]);
         let expected = [None, None, None, None, None, Some(4)];
         assert_eq!(certain(&candidates, &[1; 5]), expected);
     }
 
     /// All assignments, one after the other.
     fn all(
-        candidates: &[Vec<usize>],
+        candidates: &Lists,
         free: &mut [usize],
         chosen: &mut Vec<usize>,
         found: &mut Vec<Vec<usize>>,
     ) {
-        let Some(slots) = candidates.get(chosen.len()) else {
+        if chosen.len() == candidates.len() {
             found.push(chosen.clone());
             return;
-        };
-        for &slot in slots {
+        }
+        for &slot in &candidates[chosen.len()] {
             if free[slot] > 0 {
                 free[slot] -= 1;
                 chosen.push(slot);
@@ -169,8 +176,7 @@ mod tests {
             let density = random.unit();
             let capacity: Vec<usize> = (0..slots).map(|_| 1 + random.below(2) as usize).collect();
             let mut row = || (0..slots).filter(|_| random.unit() < density).collect::<Vec<_>>();
-            let candidates: Vec<Vec<usize>> =
-                (0..items).map(|_| row()).filter(|r| !r.is_empty()).collect();
+            let candidates: Lists = (0..items).map(|_| row()).filter(|r| !r.is_empty()).collect();
             let mut found = Vec::new();
             all(&candidates, &mut capacity.clone(), &mut Vec::new(), &mut found);
             let Some(first) = found.first() else { continue };

@@ -30,20 +30,17 @@ impl Ends {
     }
 
     /// Requests that ended when a line says and have the size that it tells, if it does; by end.
-    pub(super) fn told_by(&self, line: &AccessLog) -> Vec<usize> {
+    pub(super) fn told_by(&self, line: &AccessLog) -> impl Iterator<Item = usize> {
         let ended = line.end_lo_ns - EVENT_LOOP_NS..line.end_hi_ns + EVENT_LOOP_NS;
-        match line.bytes_received {
-            Some(bytes) => {
-                let from = self.by_size.partition_point(|r| (r.0, r.1) < (bytes, ended.start));
-                let rest = self.by_size[from..].iter();
-                let found = rest.take_while(|r| (r.0, r.1) < (bytes, ended.end));
-                found.map(|r| r.2 as usize).collect()
-            }
-            None => {
-                let from = self.by_end.partition_point(|r| r.0 < ended.start);
-                let rest = self.by_end[from..].iter();
-                rest.take_while(|r| r.0 < ended.end).map(|r| r.1 as usize).collect()
-            }
-        }
+        let of_size = line.bytes_received.map_or(&[][..], |bytes| {
+            let at = |end_ns: i64| self.by_size.partition_point(|r| (r.0, r.1) < (bytes, end_ns));
+            &self.by_size[at(ended.start)..at(ended.end.max(ended.start))]
+        });
+        let of_any = line.bytes_received.is_none().then(|| {
+            let at = |end_ns: i64| self.by_end.partition_point(|r| r.0 < end_ns);
+            &self.by_end[at(ended.start)..at(ended.end.max(ended.start))]
+        });
+        let of_size = of_size.iter().map(|r| r.2 as usize);
+        of_size.chain(of_any.unwrap_or_default().iter().map(|r| r.1 as usize))
     }
 }

@@ -4,32 +4,24 @@ use crate::address::End;
 use crate::columns::Attempt;
 use crate::link::proxy::ends::Ends;
 use crate::link::proxy::scene::Scene;
+use crate::lists::Lists;
 
 /// A proxy's cached clock and the kernel's stamps differ by an iteration of its event loop.
 pub(super) const EVENT_LOOP_NS: i64 = 5_000_000;
 
 impl Scene<'_> {
-    /// Finds the requests that a line fits.
-    pub(super) fn find_fitting(&mut self, log: usize, ends: &Ends) {
-        let mut fitting = ends.told_by(self.line(log));
-        fitting.retain(|&s| self.same_sizes(log, s) && self.lasts_as_long(log, s));
-        for &server in &fitting {
-            self.lines_of[server].push(log);
-        }
-        self.fitting.push(fitting);
+    /// The requests that a line fits.
+    pub(super) fn fitting_to(&self, log: usize, ends: &Ends) -> impl Iterator<Item = usize> {
+        let told = ends.told_by(self.line(log));
+        told.filter(move |&s| self.same_sizes(log, s) && self.lasts_as_long(log, s))
     }
 
-    /// Strikes what lasted longer or shorter than the proxy's lines do as a rule.
-    pub(super) fn keep_fitting(&mut self) {
-        let fitting = std::mem::take(&mut self.fitting);
-        self.lines_of.iter_mut().for_each(Vec::clear);
-        for (log, mut fitting) in fitting.into_iter().enumerate() {
-            fitting.retain(|&s| self.lasts_as_long(log, s));
-            for &server in &fitting {
-                self.lines_of[server].push(log);
-            }
-            self.fitting.push(fitting);
-        }
+    /// Those that did not last longer or shorter than the proxy's lines do as a rule.
+    pub(super) fn still_fitting(&self) -> Lists {
+        let lists = self.fitting.iter().enumerate().map(|(log, fitting)| {
+            fitting.iter().copied().filter(move |&server| self.lasts_as_long(log, server))
+        });
+        lists.collect()
     }
 
     /// A line that fits no request tells of one that was not seen, unless a request that has no
@@ -37,7 +29,7 @@ impl Scene<'_> {
     pub(super) fn find_unseen(&mut self, log: usize, ends: &Ends) {
         let has_no_line = |&s: &usize| self.lines_of[s].is_empty() && self.same_sizes(log, s);
         let is_told =
-            !self.fitting[log].is_empty() || ends.told_by(self.line(log)).iter().any(has_no_line);
+            !self.fitting[log].is_empty() || ends.told_by(self.line(log)).any(|s| has_no_line(&s));
         if !is_told {
             for end in self.attempts(log).iter().filter_map(|a| a.server) {
                 self.of_unseen.entry(end).or_default().push(log);

@@ -144,7 +144,7 @@ impl Scene<'_> {
         let mut found = vec![None; self.logs.len()];
         let mut lines_of = vec![0_u32; self.servers.len()];
         for log in self.named.lines() {
-            let mut fitting = self.fitting[log].clone();
+            let mut fitting = self.fitting[log].to_vec();
             fitting.retain(|&server| {
                 let mut calls = self.named.calls_of(log);
                 calls.all(|call| self.is_around(server, call, &self.reach_ns(call)))

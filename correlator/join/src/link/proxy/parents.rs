@@ -2,6 +2,7 @@
 
 use crate::link::half;
 use crate::link::proxy::scene::Scene;
+use crate::lists::Lists;
 use crate::matching;
 
 impl Scene<'_> {
@@ -23,37 +24,38 @@ impl Scene<'_> {
         for &server in named.iter().flatten() {
             capacity[server] -= 1;
         }
-        let of_clients = (0..self.clients.len()).map(|call| match self.parent[call] {
-            // Not one of any line's tries.
-            None if self.named.unlisted.contains_key(&call) => Vec::new(),
-            _ if named[call].is_some() => Vec::new(),
-            Some(known) => vec![known],
-            None => {
-                let mut possible = self.possible_parents(call);
-                let is_foreign = self.named.is_foreign(call);
-                possible.retain(|&s| capacity[s] > 0 && !(is_foreign && log_of[s].is_some()));
-                // Those with lines are struck where none of these lists the call.
-                let has_line = |&s: &usize| log_of[s].is_some() || self.has_open_line(s);
-                let is_told = !possible.is_empty()
-                    && possible.iter().all(has_line)
-                    && self.leaves_traces(call);
-                // A line that may be this request's carries another id than the call.
-                let is_anothers = is_foreign && possible.iter().any(|&s| self.has_open_line(s));
-                if is_anothers && !possible.is_empty() {
-                    possible.push(unseen);
-                } else if !is_told {
-                    possible.extend(self.unseen_lines(call).map(of_unseen_line));
+        let mut candidates = Lists::default();
+        for (call, by_name) in named.iter().enumerate() {
+            match self.parent[call] {
+                // Not one of any line's tries.
+                None if self.named.unlisted.contains_key(&call) => candidates.push([]),
+                _ if by_name.is_some() => candidates.push([]),
+                Some(known) => candidates.push([known]),
+                None => {
+                    let mut possible = self.possible_parents(call);
+                    let is_foreign = self.named.is_foreign(call);
+                    possible.retain(|&s| capacity[s] > 0 && !(is_foreign && log_of[s].is_some()));
+                    // Those with lines are struck where none of these lists the call.
+                    let has_line = |&s: &usize| log_of[s].is_some() || self.has_open_line(s);
+                    let is_told = !possible.is_empty()
+                        && possible.iter().all(has_line)
+                        && self.leaves_traces(call);
+                    // A line that may be this request's carries another id than the call.
+                    let is_anothers = is_foreign && possible.iter().any(|&s| self.has_open_line(s));
+                    if is_anothers && !possible.is_empty() {
+                        possible.push(unseen);
+                    } else if !is_told {
+                        possible.extend(self.unseen_lines(call).map(of_unseen_line));
+                    }
+                    candidates.push(possible);
                 }
-                possible
             }
-        });
+        }
         // A call that was half seen is some request's all the same, and takes its try.
-        let of_half = self.half.iter().map(|half| {
-            let mut possible = self.possible_parents_of_half(half);
-            possible.retain(|&s| capacity[s] > 0);
-            possible
-        });
-        let candidates: Vec<Vec<usize>> = of_clients.chain(of_half).collect();
+        for half in &self.half {
+            let possible = self.possible_parents_of_half(half).into_iter();
+            candidates.push(possible.filter(|&s| capacity[s] > 0));
+        }
         let forced = matching::certain(&candidates, &capacity);
         let forced = forced.into_iter().map(|slot| slot.filter(|&s| s < unseen));
         named.into_iter().zip(forced).map(|(named, forced)| named.or(forced)).collect()

@@ -10,6 +10,7 @@ use crate::link::half;
 use crate::link::proxy::ends::Ends;
 use crate::link::proxy::measured::Slack;
 use crate::link::proxy::naming::Named;
+use crate::lists::Lists;
 use crate::matching;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, LogId};
@@ -25,14 +26,17 @@ pub(super) struct Scene<'a> {
     /// By start.
     pub(super) servers: &'a [ExchangeId],
     pub(super) clients: &'a [ExchangeId],
+    /// Their rows, which are looked at again and again and lie far apart in their slabs.
+    requests: Vec<Exchange>,
+    calls: Vec<Exchange>,
     pub(super) logs: Vec<LogId>,
     /// Lines are in the order in which the requests end.
     is_in_order: bool,
     pub(super) open: Intervals,
     /// Indexes into `servers`, ascending by their end, of the requests that a line fits.
-    pub(super) fitting: Vec<Vec<usize>>,
+    pub(super) fitting: Lists,
     /// Indexes into `logs`, by index into `servers`: the same the other way round.
-    pub(super) lines_of: Vec<Vec<usize>>,
+    pub(super) lines_of: Lists,
     /// Lines that fit no request: each tells of one that was not seen.
     pub(super) of_unseen: BTreeMap<End, Vec<usize>>,
     /// Place of each server in the order of ends.
@@ -57,10 +61,10 @@ impl<'a> Scene<'a> {
         let line = |log: &LogId| sight.slabs.log(*log);
         let way = |log: &LogId| (line(log).collector, line(log).emitter_ip);
         let is_one_way = logs.iter().all(|log| way(log) == way(&logs[0])) && !logs.is_empty();
-        let requests = servers.iter().map(|&s| sight.exchange(s));
-        let thread = |server: &ExchangeId| sight.exchange(*server).thread;
-        let is_one_thread = servers.iter().all(|s| thread(s) == thread(&servers[0]));
-        let ends = Ends::new(requests.clone());
+        let rows = |ids: &[ExchangeId]| ids.iter().map(|&id| *sight.exchange(id)).collect();
+        let (requests, calls): (Vec<Exchange>, Vec<Exchange>) = (rows(servers), rows(clients));
+        let is_one_thread = requests.iter().all(|e| e.thread == requests[0].thread);
+        let ends = Ends::new(requests.iter());
         let mut rank = vec![0; servers.len()];
         for (position, server) in ends.in_order().enumerate() {
             rank[server] = position;
@@ -70,9 +74,11 @@ impl<'a> Scene<'a> {
             servers,
             clients,
             is_in_order: is_one_thread && is_one_way && !servers.is_empty(),
-            open: Intervals::new(requests.map(|e| (e.start_ns, e.upper_in_proxy_ns()))),
-            fitting: Vec::new(),
-            lines_of: vec![Vec::new(); servers.len()],
+            open: Intervals::new(requests.iter().map(|e| (e.start_ns, e.upper_in_proxy_ns()))),
+            requests,
+            calls,
+            fitting: Lists::default(),
+            lines_of: Lists::default(),
             of_unseen: BTreeMap::new(),
             rank,
             parent: vec![None; clients.len()],
@@ -82,13 +88,12 @@ impl<'a> Scene<'a> {
             half: Vec::new(),
             logs,
         };
-        for log in 0..scene.logs.len() {
-            scene.find_fitting(log, &ends);
-        }
+        scene.fitting = (0..scene.logs.len()).map(|log| scene.fitting_to(log, &ends)).collect();
         scene.slack = Slack::learned(&scene);
         if scene.slack.of_request_ns < Slack::UNKNOWN.of_request_ns {
-            scene.keep_fitting();
+            scene.fitting = scene.still_fitting();
         }
+        scene.lines_of = scene.fitting.inverse(servers.len());
         for log in 0..scene.logs.len() {
             scene.find_unseen(log, &ends);
         }
@@ -148,30 +153,24 @@ impl<'a> Scene<'a> {
     }
 
     /// Calls by the request that they were given to.
-    pub(super) fn calls_of_servers(&self) -> Vec<Vec<usize>> {
-        let mut calls_of: Vec<Vec<usize>> = vec![Vec::new(); self.servers.len()];
-        for (call, parent) in self.parent.iter().enumerate() {
-            if let Some(server) = parent {
-                calls_of[*server].push(call);
-            }
-        }
-        calls_of
+    pub(super) fn calls_of_servers(&self) -> Lists {
+        let parents: Lists = self.parent.iter().copied().collect();
+        parents.inverse(self.servers.len())
     }
 
     fn decide_logs(&self) -> Vec<Option<usize>> {
         let mut is_taken = vec![false; self.servers.len()];
         self.server_of_log.iter().flatten().for_each(|&server| is_taken[server] = true);
         let calls_of = self.calls_of_servers();
-        let candidates: Vec<Vec<usize>> = (0..self.logs.len())
-            .map(|log| match self.server_of_log[log] {
-                Some(known) => vec![known],
-                None => {
-                    let possible =
-                        |s: &usize| !is_taken[*s] && self.calls_agree(log, *s, &calls_of[*s]);
-                    self.fitting[log].iter().copied().filter(possible).collect()
-                }
-            })
-            .collect();
+        let mut candidates = Lists::default();
+        for (log, server) in self.server_of_log.iter().enumerate() {
+            if let Some(known) = *server {
+                candidates.push([known]);
+                continue;
+            }
+            let possible = |s: &usize| !is_taken[*s] && self.calls_agree(log, *s, &calls_of[*s]);
+            candidates.push(self.fitting[log].iter().copied().filter(possible));
+        }
         if self.is_in_order {
             self.aligned(&candidates)
         } else {
@@ -180,15 +179,14 @@ impl<'a> Scene<'a> {
     }
 
     /// Alignment of lines and requests in the order of their ends.
-    fn aligned(&self, candidates: &[Vec<usize>]) -> Vec<Option<usize>> {
+    fn aligned(&self, candidates: &Lists) -> Vec<Option<usize>> {
         let mut server_at = vec![0; self.servers.len()];
         for (server, &rank) in self.rank.iter().enumerate() {
             server_at[rank] = server;
         }
         // Candidates are in the order of ends.
         let rank = |server: &usize| self.rank[*server];
-        let ranks: Vec<Vec<usize>> =
-            candidates.iter().map(|servers| servers.iter().map(rank).collect()).collect();
+        let ranks: Lists = candidates.iter().map(|servers| servers.iter().map(rank)).collect();
         let found = matching::aligned(&ranks);
         found.into_iter().map(|at| at.map(|rank| server_at[rank])).collect()
     }
@@ -201,11 +199,11 @@ impl<'a> Scene<'a> {
         self.sight.slabs.attempts(self.logs[log])
     }
 
-    pub(super) fn server(&self, index: usize) -> &'a Exchange {
-        self.sight.exchange(self.servers[index])
+    pub(super) fn server(&self, index: usize) -> &Exchange {
+        &self.requests[index]
     }
 
-    pub(super) fn client(&self, index: usize) -> &'a Exchange {
-        self.sight.exchange(self.clients[index])
+    pub(super) fn client(&self, index: usize) -> &Exchange {
+        &self.calls[index]
     }
 }
