@@ -21,6 +21,9 @@ TIMEOUT_S = 30
 POOLS = 3
 """A pool hands out the connection used last, so one pool at low load would be one connection; a
 service with a few of them keeps several connections, and with them several backends, in use."""
+CALLS_OF_POOL_MAX = 40
+"""Then it is left for a new one. kube-proxy chooses when a connection opens: of a few connections in
+a whole run it was seen to send every one that a pod opened to its own Service to the other pod."""
 
 used = threading.local()
 """`used.ends` are the socket ends of the connection that this thread used last."""
@@ -64,6 +67,8 @@ class Calls:
     def __init__(self, truth: TruthLog):
         self.truth = truth
         self.sessions = [pooled_session() for _ in range(POOLS)]
+        self.made = [0] * POOLS
+        self.choosing = threading.Lock()
         self.store = None
 
     def connect_store(self, address: str) -> None:
@@ -88,13 +93,23 @@ class Calls:
         if request.headers.get(HOLD_HEADER):
             headers[HOLD_HEADER] = "1"
         url = f"http://{os.environ[service_variable(service)]}{path}"
-        session = random.choice(self.sessions)
+        session = self.session()
         return self.recorded(
             call,
             service,
             lambda: session.request(method, url, headers=headers, timeout=TIMEOUT_S, **options),
             lambda response: str(response.status_code),
         )
+
+    def session(self) -> requests.Session:
+        at = random.randrange(POOLS)
+        with self.choosing:
+            self.made[at] += 1
+            if self.made[at] > CALLS_OF_POOL_MAX:
+                # Not closed: a call of another thread may be on its way. Its last user drops it.
+                self.sessions[at] = pooled_session()
+                self.made[at] = 1
+            return self.sessions[at]
 
     def redis_get(self, key: str) -> bytes:
         return self.recorded(next_call(), "store", lambda: self.store.get(key), lambda _: "ok")
