@@ -75,7 +75,9 @@ impl NodeClocks {
 
     /// Whether both say the same of every moment before `until_ns`.
     pub(crate) fn agrees(&self, other: &Self, until_ns: i64) -> bool {
-        self.nodes == other.nodes && self.epochs.agrees(&other.epochs, until_ns)
+        self.nodes == other.nodes
+            && self.is_steady == other.is_steady
+            && self.epochs.agrees(&other.epochs, until_ns)
     }
 
     pub(crate) fn index(&self, node: Name) -> Option<u32> {
@@ -100,4 +102,39 @@ fn beginnings<'a>(beats: &[&'a Heartbeat]) -> impl Iterator<Item = &'a Heartbeat
         }
     }
     first.into_values()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SECOND;
+
+    fn clocks(epochs_ns: &[i64]) -> NodeClocks {
+        let mut names = Names::default();
+        let node = names.name("node-1");
+        let beat = |(at, &clock_epoch_ns): (usize, &i64)| {
+            let to_ns = (100 + 2 * at as i64) * SECOND;
+            Heartbeat {
+                covered_from_ns: to_ns - 2 * SECOND,
+                covered_to_ns: to_ns,
+                event_ns: to_ns,
+                clock_epoch_ns,
+                clock_boot_ns: to_ns - 90 * SECOND,
+                clock_wall_ns: to_ns,
+                lost: 0,
+                shipped: 0,
+                is_agent: true,
+                node,
+            }
+        };
+        let beats: Vec<Heartbeat> = epochs_ns.iter().enumerate().map(beat).collect();
+        NodeClocks::new(beats.iter(), &names)
+    }
+
+    #[test]
+    fn clocks_told_by_other_epochs_do_not_agree_though_their_samples_do() {
+        let (steady, moved) = (clocks(&[90 * SECOND; 3]), clocks(&[90 * SECOND, 90 * SECOND, 5]));
+        assert!(steady.agrees(&clocks(&[90 * SECOND; 3]), i64::MAX));
+        assert!(!steady.agrees(&moved, i64::MAX));
+    }
 }
