@@ -12,18 +12,16 @@ pub(crate) mod nat;
 pub(crate) mod proxy;
 pub(crate) mod statistical;
 pub(crate) mod tuple;
+pub(crate) mod unseen;
 
 use crate::Settings;
 use crate::address::Address;
 use crate::clock::NodeClocks;
-use crate::columns::Role;
-use crate::comparison::Stamp;
 use crate::link::nat::Translations;
 use crate::ownership::{Owner, Ownership};
 use crate::parallel;
 use crate::reason::Reason;
-use crate::skew::Offset;
-use crate::slab::{ExchangeId, RowId};
+use crate::slab::ExchangeId;
 use crate::slabs::Slabs;
 
 /// What the links of one window may look at.
@@ -60,17 +58,8 @@ pub(crate) struct Evidence {
     pub(crate) pairs: tuple::Pairs,
     pub(crate) spans: ids::SpanLinks,
     pub(crate) likely: statistical::Likely,
-    pub(crate) unseen: Vec<Unseen>,
+    pub(crate) unseen: Vec<unseen::Unseen>,
     pub(crate) unclaimed: Vec<half::Unclaimed>,
-}
-
-/// A request that came to a place for all we know, but only its client's end was seen. It may be
-/// the cause of a call there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unseen {
-    pub(crate) place: u32,
-    pub(crate) from_ns: i64,
-    pub(crate) to_ns: i64,
 }
 
 impl Evidence {
@@ -79,7 +68,7 @@ impl Evidence {
         let of_streams = || {
             let pairs = tuple::Pairs::new(view, count);
             let likely = statistical::Likely::new(view, &pairs, count);
-            let unseen = unseen(view, &pairs, &likely);
+            let unseen = unseen::unseen(view, &pairs, &likely);
             let unclaimed = half::unclaimed(view, &pairs, count);
             (pairs, likely, unseen, unclaimed)
         };
@@ -88,34 +77,6 @@ impl Evidence {
             parallel::both(view.settings.threads, of_streams, of_spans);
         Self { pairs, likely, spans, unseen, unclaimed }
     }
-}
-
-fn unseen(view: &View<'_>, pairs: &tuple::Pairs, likely: &statistical::Likely) -> Vec<Unseen> {
-    let Some(slab) = view.slabs.slab(view.window) else { return Vec::new() };
-    let ends = slab.exchanges.iter().zip(&pairs.server_of);
-    let ends = ends.zip((0..).map(|row| RowId { window: view.window, row }));
-    let alone = ends.filter(|((e, server), id)| {
-        e.role == Role::Client && server.is_none() && likely.server_of(*id).is_none()
-    });
-    alone
-        .filter_map(|((client, _), _)| {
-            let translated = view.nat.of_client(client).ok();
-            let end = translated.map_or(client.remote(), |b| view.nat.get(b).reply.source);
-            let Owner::Pod(pod) = view.owners.owner(end, client.start_ns) else { return None };
-            let place = view.slabs.place_of_pod(pod.uid)?;
-            let from = Stamp { node: client.node, ns: client.start_ns };
-            let to = Stamp { node: pod.node.unwrap_or(client.node), ns: client.start_ns };
-            // Of clocks that nobody can compare it is enough to know that they are wrong.
-            let anywhere = Offset { offset_ns: 0, bound_ns: view.settings.guard_ns };
-            let apart = view.nat.clocks.apart(from, to).offset().unwrap_or(anywhere);
-            let on_its_clock = |ns: i64| ns.saturating_add(apart.offset_ns);
-            Some(Unseen {
-                place,
-                from_ns: on_its_clock(client.start_ns) - apart.bound_ns,
-                to_ns: on_its_clock(client.upper_ns()).saturating_add(apart.bound_ns),
-            })
-        })
-        .collect()
 }
 
 /// A call and the request that caused it.

@@ -18,7 +18,7 @@ use crate::slab::{ExchangeId, RowId};
 
 /// Wall clock stamps of an SDK against boot clock stamps of the kernel on one node: the clock
 /// epoch is a sample, and a span may begin just before the call that returned the bytes does.
-const SAME_NODE_TOLERANCE_NS: i64 = 2_000_000;
+pub(super) const SAME_NODE_TOLERANCE_NS: i64 = 2_000_000;
 
 /// The server spans of one window and the exchanges they tell of.
 #[derive(Debug, Default)]
@@ -108,6 +108,11 @@ impl SpanLinks {
     pub(crate) fn is_by_time(&self, span: u32) -> bool {
         self.by_time.binary_search(&span).is_ok()
     }
+}
+
+/// Whether a span that names its connection tells of a request there that was seen.
+pub(super) fn has_turn(view: &View<'_>, place: u32, span: &Span) -> bool {
+    turn::turn_of(view, place, span).is_some()
 }
 
 impl View<'_> {

@@ -1,7 +1,7 @@
 //! Which turn of a connection a span tells of.
 
 use crate::calls::{request_from_outside, to_pod};
-use crate::scene::{FRONTEND_0, INGRESS, Scene};
+use crate::scene::{CART_1, FRONTEND_0, FRONTEND_1, INGRESS, Scene, line};
 
 #[test]
 fn span_of_a_turn_that_was_lost_is_not_the_turn_befores() {
@@ -65,5 +65,33 @@ fn span_that_leans_over_a_turn_is_its_only_where_the_turn_beside_it_was_not_lost
         let hops = scene.rows().hops;
         let first = hops.iter().min_by_key(|hop| hop.start_ns).unwrap();
         assert_eq!(first.status, expected, "next turn is number {next}");
+    }
+}
+
+#[test]
+fn request_that_only_its_client_saw_was_served_when_its_span_says() {
+    let own = [(29_000, 5_001, 5_009)];
+    // Of nobody knows which of two.
+    let two = [(29_000, 5_001, 5_009), (29_000, 5_020, 5_028)];
+    let during = [(29_000, 5_060, 5_068)];
+    let of_others = [(29_001, 5_001, 5_009)];
+    for (spans, is_sure) in [
+        (&own[..], true),
+        (&two[..], false),
+        (&during[..], false),
+        (&of_others[..], false),
+        (&[][..], false),
+    ] {
+        let mut scene = Scene::new();
+        scene.call(&to_pod(&FRONTEND_0, &CART_1, 29_000, 5_000, 5_010, (90, 91)));
+        scene.seen.exchanges.pop();
+        for (n, (port, start, end)) in spans.iter().enumerate() {
+            scene.server_span(&n.to_string(), None, &CART_1, (FRONTEND_0.ip, *port), *start, *end);
+        }
+        scene.call(&to_pod(&FRONTEND_0, &CART_1, 29_100, 5_050, 5_090, (92, 91)));
+        scene.call(&to_pod(&CART_1, &FRONTEND_1, 30_000, 5_060, 5_080, (91, 93)));
+        let rows = scene.rows();
+        let call = rows.hops.iter().find(|hop| hop.source_port == Some(30_000));
+        assert_eq!(call.is_some(), is_sure, "{spans:?} {}", line(&rows));
     }
 }
