@@ -14,6 +14,7 @@
 //! two losses at once are rare (`unseen.rs`).
 
 mod ends;
+mod left;
 mod line;
 mod measured;
 mod naming;

@@ -246,8 +246,10 @@ pub(super) fn undecided(
     let Some(Cause::Undecided { candidates, why }) = scope.relays.others.get(&call) else {
         return Vec::new();
     };
-    // Without posteriors every candidate is as good as another.
-    let even = || candidates.iter().map(|&s| (s, 1.0 / candidates.len() as f64)).collect();
+    // Without posteriors every candidate is as good as another. One that is alone and not proven
+    // stands beside a request that nobody saw.
+    let p = 1.0 / candidates.len().max(2) as f64;
+    let even = || candidates.iter().map(|&s| (s, p)).collect();
     let posteriors = scope.relays.statistics.likely(call);
     let evidence = posteriors.map_or("containment", |_| "statistical");
     let likely: Vec<(ExchangeId, f64)> = posteriors.map_or_else(even, <[_]>::to_vec);
@@ -268,7 +270,11 @@ pub(super) fn undecided(
                 evidence: vec![evidence.into()],
             })
             .collect(),
-        decided_by: "span ids, or one thread a request".into(),
+        decided_by: match scope.relays.proxy_places.contains(&scope.sight.exchange(call).place) {
+            true => "an access log line of the request that lists the call, or span ids",
+            false => "span ids, or one thread a request",
+        }
+        .into(),
         ..blank(scope, call)
     };
     if trees.is_empty() {

@@ -2,7 +2,7 @@
 //! which calls are of requests that only a line tells of.
 
 use crate::calls::{request_from_outside, to_pod};
-use crate::scene::{FRONTEND_0, INGRESS, Scene, line};
+use crate::scene::{FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, line};
 
 /// Enough requests for all that is learned from a proxy's lines.
 const MANY: i32 = 70;
@@ -114,4 +114,106 @@ fn call_of_a_request_that_was_lost_with_its_line_is_of_none_whose_line_tells_all
         scene.call(&to_pod(&INGRESS, &FRONTEND_0, 52_000 + n, start, start + 9, (77, 8)));
     }
     assert_eq!(verdict(&scene, 100), "ambiguous");
+}
+
+/// The path of the last request, of 24 ms with a call of 20 ms, after one line that may be its own
+/// was written instead of it.
+fn told_by(
+    mut scene: Scene,
+    lasted: i64,
+    try_lasted: i64,
+    tried: &Pod,
+) -> (String, Option<String>) {
+    request_from_outside(&mut scene, 0, 9_000, 9_024, 6);
+    scene.seen.access_logs.pop();
+    scene.log("late", 9_024, lasted, 300, &[(tried, try_lasted, 200)]);
+    let rows = scene.rows();
+    let path = rows.paths.iter().find(|p| p.hops[0].source_port == Some(40_000));
+    let path = path.unwrap_or_else(|| panic!("{}", line(&rows)));
+    (path.verdict.clone(), path.request_id.clone())
+}
+
+#[test]
+fn line_of_a_held_up_loop_is_of_the_request_that_nothing_nearer_claims() {
+    // Longer where the beginning was stamped late, shorter where the end was.
+    for lasted in [28, 20] {
+        let (verdict, id) = told_by(after(MANY), lasted, 20, &FRONTEND_0);
+        assert_eq!((verdict.as_str(), id.as_deref()), ("complete", Some("late")), "{lasted} ms");
+    }
+}
+
+#[test]
+fn line_that_is_less_exact_is_of_no_request_whose_call_it_does_not_list() {
+    for (lasted, try_lasted, tried) in
+        [(28, 20, &FRONTEND_1), (28, 16, &FRONTEND_0), (31, 20, &FRONTEND_0)]
+    {
+        let (verdict, id) = told_by(after(MANY), lasted, try_lasted, tried);
+        assert_eq!((verdict.as_str(), id), ("ambiguous", None), "{lasted} {try_lasted}");
+    }
+}
+
+#[test]
+fn line_that_is_less_exact_is_of_no_request_that_made_a_call_beside_those_it_lists() {
+    let mut scene = after(MANY);
+    scene.call(&to_pod(&INGRESS, &FRONTEND_1, 50_002, 9_004, 9_020, (77, 8)));
+    let (verdict, id) = told_by(scene, 28, 20, &FRONTEND_0);
+    assert_eq!((verdict.as_str(), id), ("ambiguous", None));
+}
+
+#[test]
+fn line_that_is_less_exact_and_lists_no_call_is_of_no_request() {
+    let mut scene = after(MANY);
+    scene.arrival(40_000, 9_000, 9_024, 300);
+    scene.log("late", 9_024, 28, 300, &[]);
+    let rows = scene.rows();
+    let path = rows.paths.iter().find(|p| p.hops[0].source_port == Some(40_000)).unwrap();
+    assert_eq!(path.request_id, None, "{}", line(&rows));
+}
+
+#[test]
+fn line_that_is_less_exact_is_of_no_request_that_another_line_is_near() {
+    let mut scene = after(MANY);
+    scene.log("near", 9_024, 24, 300, &[(&FRONTEND_0, 20, 200)]);
+    let (verdict, id) = told_by(scene, 28, 20, &FRONTEND_0);
+    assert_eq!((verdict.as_str(), id.as_deref()), ("complete", Some("near")));
+}
+
+#[test]
+fn try_of_a_held_up_loop_is_the_call_that_no_line_lists() {
+    for try_lasted in [24, 16] {
+        let (verdict, id) = told_by(after(MANY), 24, try_lasted, &FRONTEND_0);
+        assert_eq!((verdict.as_str(), id.as_deref()), ("complete", Some("late")));
+    }
+}
+
+#[test]
+fn less_exact_lines_that_name_calls_are_of_the_requests_that_made_them() {
+    let mut scene = after(MANY);
+    // Written in the other order than the requests ended in.
+    for (n, id, start) in [(1, "second", 9_003), (0, "first", 9_000)] {
+        scene.arrival(40_000 + n, start, start + 24, 300);
+        let call = to_pod(&INGRESS, &FRONTEND_0, 50_000 + n, start + 2, start + 22, (77, 6));
+        scene.call(&call);
+        let peer = (INGRESS.ip, 50_000 + n);
+        let span = scene.server_span(id, None, &FRONTEND_0, peer, start + 3, start + 21);
+        span.request_id = Some(id.into());
+        scene.log(id, start + 24, 28, 300, &[(&FRONTEND_0, 20, 200)]);
+    }
+    let rows = scene.rows();
+    for (port, id) in [(40_000, "first"), (40_001, "second")] {
+        let path = rows.paths.iter().find(|p| p.hops[0].source_port == Some(port)).unwrap();
+        assert_eq!(path.request_id.as_deref(), Some(id), "{}", line(&rows));
+        assert_eq!((path.verdict.as_str(), path.hop_count), ("complete", 2), "{}", line(&rows));
+    }
+}
+
+#[test]
+fn call_without_a_line_in_the_only_request_there_is_in_doubt_and_says_what_lacks() {
+    let mut scene = after(10);
+    request_from_outside(&mut scene, 0, 9_000, 9_024, 6);
+    scene.seen.access_logs.pop();
+    let rows = scene.rows();
+    let row = rows.ambiguous.iter().find(|row| row.segment.starts_with("relay")).unwrap();
+    assert_eq!(row.candidates.iter().map(|c| c.p).collect::<Vec<_>>(), [0.5]);
+    assert!(row.decided_by.starts_with("an access log line"), "{}", row.decided_by);
 }

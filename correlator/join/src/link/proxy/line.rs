@@ -69,13 +69,26 @@ impl Scene<'_> {
 
     /// Whether a try of a line went where a call did, and both lasted as long.
     pub(super) fn may_be(&self, log: usize, attempt: &Attempt, call: usize) -> bool {
+        attempt.server == Some(self.client(call).remote())
+            && (self.lasts_as_call(log, attempt, call, self.slack.of_try_ns)
+                || self.held_up.contains(&(log, call)))
+    }
+
+    /// Whether a try of a line and a call lasted as long, but for a slack.
+    pub(super) fn lasts_as_call(
+        &self,
+        log: usize,
+        attempt: &Attempt,
+        call: usize,
+        slack_ns: i64,
+    ) -> bool {
         let client = self.client(call);
-        let lasts_as_long = |d: i64| {
-            let measured_ns = client.end_ns - client.start_ns;
-            let slack_ns = self.line(log).duration_error_ns + self.slack.of_try_ns;
-            !client.has_response() || measured_ns.abs_diff(d) <= slack_ns.unsigned_abs()
-        };
-        attempt.server == Some(client.remote()) && attempt.duration_ns.is_none_or(lasts_as_long)
+        let measured_ns = client.end_ns - client.start_ns;
+        let slack_ns = self.line(log).duration_error_ns + slack_ns;
+        !client.has_response()
+            || attempt
+                .duration_ns
+                .is_none_or(|d| measured_ns.abs_diff(d) <= slack_ns.unsigned_abs())
     }
 
     /// Whether the calls that were given to a request are, one for one, the tries that its line

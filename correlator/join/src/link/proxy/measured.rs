@@ -67,9 +67,8 @@ impl Scene<'_> {
         let [attempt] = self.attempts(log) else { return None };
         let (end, told_ns) = (attempt.server?, attempt.duration_ns?);
         let request = self.server(server);
-        let from =
-            self.clients.partition_point(|&c| self.sight.exchange(c).start_ns < request.start_ns);
-        let inside = self.clients[from..].iter().map(|&c| self.sight.exchange(c));
+        let from = self.clients_begun_before(request.start_ns);
+        let inside = (from..self.clients.len()).map(|call| self.client(call));
         let inside = inside.take_while(|c| c.start_ns <= request.end_ns);
         let mut fitting =
             inside.filter(|c| c.remote() == end && c.has_response() && c.end_ns <= request.end_ns);

@@ -76,11 +76,6 @@ impl Named {
         self.foreign.contains(&call)
     }
 
-    /// Lines that name calls among their tries.
-    fn lines(&self) -> impl Iterator<Item = usize> + '_ {
-        self.calls.chunk_by(|a, b| a.0 == b.0).map(|calls| calls[0].0)
-    }
-
     fn list(&mut self, call: usize, log: usize, by: Reason) {
         self.listed[call] = Some((log, by));
         self.calls.push((log, call));
@@ -138,12 +133,22 @@ impl Scene<'_> {
         })
     }
 
-    /// Requests by line, where a line names calls, fits one request alone that was open during
-    /// them, and no other line does so for that request.
-    pub(super) fn lines_by_name(&self) -> Vec<Option<usize>> {
-        let mut found = vec![None; self.logs.len()];
+    /// Adds the requests of some lines, where a line names calls, fits one request alone that was
+    /// open during them, and no other line does so for that request.
+    pub(super) fn add_by_name(
+        &self,
+        lines: impl IntoIterator<Item = usize>,
+        found: &mut [Option<usize>],
+    ) {
         let mut lines_of = vec![0_u32; self.servers.len()];
-        for log in self.named.lines() {
+        for &server in found.iter().flatten() {
+            lines_of[server] += 1;
+        }
+        let mut added = Vec::new();
+        for log in lines {
+            if self.named.calls_of(log).next().is_none() {
+                continue;
+            }
             let mut fitting = self.fitting[log].to_vec();
             fitting.retain(|&server| {
                 let mut calls = self.named.calls_of(log);
@@ -153,13 +158,12 @@ impl Scene<'_> {
                 lines_of[server] += 1;
             }
             if let [server] = fitting[..] {
-                found[log] = Some(server);
+                added.push((log, server));
             }
         }
-        for server in &mut found {
-            *server = server.filter(|&server| lines_of[server] == 1);
+        for (log, server) in added {
+            found[log] = Some(server).filter(|&server| lines_of[server] == 1);
         }
-        found
     }
 
     /// Whether a call lies in the time that a line tells of.

@@ -1,6 +1,6 @@
 //! One proxy: its requests, calls and lines, and what is decided of them so far.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use crate::address::End;
@@ -31,16 +31,22 @@ pub(super) struct Scene<'a> {
     calls: Vec<Exchange>,
     pub(super) logs: Vec<LogId>,
     /// Lines are in the order in which the requests end.
-    is_in_order: bool,
+    pub(super) is_in_order: bool,
     pub(super) open: Intervals,
     /// Indexes into `servers`, ascending by their end, of the requests that a line fits.
     pub(super) fitting: Lists,
+    /// The same with the slack of a proxy that nothing is known of; empty where that is its slack.
+    pub(super) wide: Lists,
+    /// By line: whether the requests that it fits are those that were left (`left.rs`).
+    pub(super) is_widened: Vec<bool>,
+    /// Lines with calls that they list by that slack only.
+    pub(super) held_up: BTreeSet<(usize, usize)>,
     /// Indexes into `logs`, by index into `servers`: the same the other way round.
     pub(super) lines_of: Lists,
     /// Lines that fit no request: each tells of one that was not seen.
     pub(super) of_unseen: BTreeMap<End, Vec<usize>>,
     /// Place of each server in the order of ends.
-    rank: Vec<usize>,
+    pub(super) rank: Vec<usize>,
     /// Indexes into `servers`, by index into `clients`.
     pub(super) parent: Vec<Option<usize>>,
     /// Indexes into `servers`, by index into `logs`.
@@ -78,6 +84,9 @@ impl<'a> Scene<'a> {
             requests,
             calls,
             fitting: Lists::default(),
+            wide: Lists::default(),
+            is_widened: vec![false; logs.len()],
+            held_up: BTreeSet::new(),
             lines_of: Lists::default(),
             of_unseen: BTreeMap::new(),
             rank,
@@ -91,7 +100,8 @@ impl<'a> Scene<'a> {
         scene.fitting = (0..scene.logs.len()).map(|log| scene.fitting_to(log, &ends)).collect();
         scene.slack = Slack::learned(&scene);
         if scene.slack.of_request_ns < Slack::UNKNOWN.of_request_ns {
-            scene.fitting = scene.still_fitting();
+            let near = scene.still_fitting();
+            scene.wide = std::mem::replace(&mut scene.fitting, near);
         }
         scene.lines_of = scene.fitting.inverse(servers.len());
         for log in 0..scene.logs.len() {
@@ -102,7 +112,11 @@ impl<'a> Scene<'a> {
 
     /// Decides calls and lines in turn until nothing more follows.
     pub(super) fn narrow(&mut self) {
-        let by_name = self.lines_by_name();
+        let mut by_name = vec![None; self.logs.len()];
+        self.add_by_name(0..self.logs.len(), &mut by_name);
+        self.server_of_log.clone_from(&by_name);
+        let widened = self.widen_lines();
+        self.add_by_name(widened, &mut by_name);
         self.server_of_log.clone_from(&by_name);
         for _ in 0..ROUNDS_MAX {
             let parents = self.decide_parents();
@@ -113,7 +127,12 @@ impl<'a> Scene<'a> {
             }
             let known_lines = std::mem::replace(&mut self.server_of_log, lines);
             if known_parents == self.parent && known_lines == self.server_of_log {
-                break;
+                let widened = self.widen_lines();
+                let has_more = !widened.is_empty() | self.widen_tries();
+                if !has_more {
+                    break;
+                }
+                self.add_by_name(widened, &mut by_name);
             }
         }
     }
@@ -144,6 +163,11 @@ impl<'a> Scene<'a> {
         server.start_ns <= *reach_ns.start()
             && *reach_ns.end() <= server.upper_in_proxy_ns()
             && server.process == self.client(call).process
+    }
+
+    /// Index of the first call that did not begin before a moment.
+    pub(super) fn clients_begun_before(&self, at_ns: i64) -> usize {
+        self.calls.partition_point(|call| call.start_ns < at_ns)
     }
 
     /// Lines that fit a request and are no other's.
