@@ -187,6 +187,18 @@ fn try_of_a_held_up_loop_is_the_call_that_no_line_lists() {
 }
 
 #[test]
+fn try_of_a_held_up_loop_is_no_call_that_may_be_of_a_request_that_was_not_seen() {
+    for (has_own_call, expected) in [(true, "complete"), (false, "ambiguous")] {
+        let mut scene = after(MANY);
+        line_of_unseen(&mut scene, 20);
+        if has_own_call {
+            scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_002, 9_100, 9_120, (77, 8)));
+        }
+        assert_eq!(told_by(scene, 24, 24, &FRONTEND_0).0, expected);
+    }
+}
+
+#[test]
 fn less_exact_lines_that_name_calls_are_of_the_requests_that_made_them() {
     let mut scene = after(MANY);
     // Written in the other order than the requests ended in.

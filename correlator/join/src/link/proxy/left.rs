@@ -112,7 +112,6 @@ impl Scene<'_> {
             self.parent[*call].is_none()
                 && self.named.line_of(*call).is_none()
                 && !self.named.is_foreign(*call)
-                && !self.may_be_of_unseen(*call)
         };
         let mut found = Vec::new();
         for call in (0..self.clients.len()).filter(is_left) {
@@ -123,11 +122,16 @@ impl Scene<'_> {
             }
             let lines = around.iter().filter_map(|&s| Some((s, line_of[s]?)));
             let pairs = lines.filter(|&(s, log)| self.has_try_left(s, log, call));
-            found.extend(pairs.map(|(_, log)| (log, call)));
+            found.extend(pairs.map(|(_, log)| (call, log)));
         }
         let known = self.held_up.len();
         self.held_up.extend(found);
         self.held_up.len() > known
+    }
+
+    /// Whether a line lists a call by no more than the slack of a proxy that nothing is known of.
+    pub(super) fn is_held_up(&self, call: usize) -> bool {
+        self.held_up.range((call, 0)..=(call, usize::MAX)).next().is_some()
     }
 
     /// Whether a line tells of more tries where a call went than its request made calls that are near

@@ -71,7 +71,7 @@ impl Scene<'_> {
     pub(super) fn may_be(&self, log: usize, attempt: &Attempt, call: usize) -> bool {
         attempt.server == Some(self.client(call).remote())
             && (self.lasts_as_call(log, attempt, call, self.slack.of_try_ns)
-                || self.held_up.contains(&(log, call)))
+                || self.held_up.contains(&(call, log)))
     }
 
     /// Whether a try of a line and a call lasted as long, but for a slack.

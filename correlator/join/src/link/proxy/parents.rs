@@ -39,6 +39,7 @@ impl Scene<'_> {
                     let has_line = |&s: &usize| log_of[s].is_some() || self.has_open_line(s);
                     let is_told = !possible.is_empty()
                         && possible.iter().all(has_line)
+                        && !self.is_held_up(call)
                         && self.leaves_traces(call);
                     // A line that may be this request's carries another id than the call.
                     let is_anothers = is_foreign && possible.iter().any(|&s| self.has_open_line(s));

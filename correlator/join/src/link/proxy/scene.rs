@@ -39,7 +39,7 @@ pub(super) struct Scene<'a> {
     pub(super) wide: Lists,
     /// By line: whether the requests that it fits are those that were left (`left.rs`).
     pub(super) is_widened: Vec<bool>,
-    /// Lines with calls that they list by that slack only.
+    /// Calls with lines that list them by that slack only.
     pub(super) held_up: BTreeSet<(usize, usize)>,
     /// Indexes into `logs`, by index into `servers`: the same the other way round.
     pub(super) lines_of: Lists,
