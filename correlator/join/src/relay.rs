@@ -11,10 +11,10 @@ pub(crate) mod place;
 mod set_clock;
 mod statistics;
 mod thread;
+mod unseen;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::interval::Intervals;
 use crate::link::proxy::{Lines, ProxyLinks};
 use crate::link::{Parent, balancer};
 use crate::parallel;
@@ -22,6 +22,7 @@ use crate::reason::Reason;
 use crate::relay::decided::Decided;
 use crate::relay::half::HalfCalls;
 use crate::relay::statistics::Statistics;
+use crate::relay::unseen::Unseen;
 use crate::row_map::RowMap;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, LogId};
@@ -87,7 +88,7 @@ impl Relays {
         let from_ns = place::reach_back(sight);
         let decided = parallel::map(sight.settings.threads, 0..from_ns.len(), |place| {
             let scene = place::scene(sight, place as u32, from_ns[place])?;
-            Some(Decided::new(sight, &scene, &lines, unseen.of(scene.place), &relays.half_calls))
+            Some(Decided::new(sight, &scene, &lines, &unseen, &relays.half_calls))
         });
         let mut suspected = Vec::new();
         for mut of_place in decided.into_iter().flatten() {
@@ -155,26 +156,5 @@ impl Relays {
     /// Calls that have a cause.
     pub(crate) fn caused(&self) -> impl Iterator<Item = ExchangeId> + '_ {
         self.made.iter().map(|made| made.call)
-    }
-}
-
-/// Requests of which only the client's end was seen, by the place that they came to.
-struct Unseen(BTreeMap<u32, Intervals>);
-
-impl Unseen {
-    fn new(sight: &Sight<'_>) -> Self {
-        let mut of_place: BTreeMap<u32, Vec<(i64, i64)>> = BTreeMap::new();
-        for request in sight.unseen_requests() {
-            of_place.entry(request.place).or_default().push((request.from_ns, request.to_ns));
-        }
-        let intervals = |mut times: Vec<(i64, i64)>| {
-            times.sort_unstable();
-            Intervals::new(times.into_iter())
-        };
-        Self(of_place.into_iter().map(|(place, times)| (place, intervals(times))).collect())
-    }
-
-    fn of(&self, place: u32) -> Option<&Intervals> {
-        self.0.get(&place)
     }
 }

@@ -13,6 +13,7 @@ use crate::columns::{EndCause, Ended, Ending, Exchange, Role};
 use crate::comparison::Known;
 use crate::coverage::Coverage;
 use crate::link::claim::Claim;
+use crate::link::ids::Served;
 use crate::link::nat::Translations;
 use crate::link::statistical::Undecided;
 use crate::link::unseen::Unseen;
@@ -160,6 +161,15 @@ impl<'a> Sight<'a> {
         let places = &self.reached.places;
         let earlier = earlier.filter(|unseen| places.contains_key(&unseen.place));
         self.all_evidence().flat_map(|e| e.unseen.iter().copied()).chain(earlier)
+    }
+
+    /// What spans tell of requests of which no exchange is known.
+    pub(crate) fn spans_alone(&self) -> impl Iterator<Item = Served> + use<'a> {
+        let earlier = self.reached.evidence.into_iter().flat_map(BTreeMap::values);
+        let places = &self.reached.places;
+        let earlier = earlier.flat_map(|e| e.spans.alone.iter().copied());
+        let earlier = earlier.filter(|served| places.contains_key(&served.place));
+        self.all_evidence().flat_map(|e| e.spans.alone.iter().copied()).chain(earlier)
     }
 
     /// Calls of which only the server's end was seen.

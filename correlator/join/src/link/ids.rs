@@ -6,6 +6,8 @@
 
 mod turn;
 
+pub(super) use turn::OVERLAP_NS;
+
 use std::collections::BTreeMap;
 
 use crate::columns::Span;
@@ -18,7 +20,15 @@ use crate::slab::{ExchangeId, RowId};
 
 /// Wall clock stamps of an SDK against boot clock stamps of the kernel on one node: the clock
 /// epoch is a sample, and a span may begin just before the call that returned the bytes does.
-pub(super) const SAME_NODE_TOLERANCE_NS: i64 = 2_000_000;
+const SAME_NODE_TOLERANCE_NS: i64 = 2_000_000;
+
+/// A request that some span tells of, and when it was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) place: u32,
+    pub(crate) from_ns: i64,
+    pub(crate) to_ns: i64,
+}
 
 /// The server spans of one window and the exchanges they tell of.
 #[derive(Debug, Default)]
@@ -31,6 +41,19 @@ pub(crate) struct SpanLinks {
     pub(crate) of_place: BTreeMap<u32, usize>,
     /// Rows of spans whose exchange follows from times alone, ascending.
     by_time: Vec<u32>,
+    /// What was served as spans tell of which no exchange is known.
+    pub(crate) alone: Vec<Served>,
+}
+
+impl Served {
+    fn new(place: u32, span: &Span) -> Self {
+        let (from_ns, to_ns) = (span.start_ns, span.end_ns);
+        Self {
+            place,
+            from_ns: from_ns.saturating_sub(OVERLAP_NS),
+            to_ns: to_ns.saturating_add(OVERLAP_NS),
+        }
+    }
 }
 
 impl SpanLinks {
@@ -53,10 +76,16 @@ impl SpanLinks {
                 && turn::is_of_one_clock(view, span, exchange)
             {
                 links.take(row, exchange);
+            } else {
+                links.alone.push(Served::new(place, span));
             }
         }
         for (place, spans) in nameless {
             links.match_by_time(view, place, &spans);
+            let is_alone = |row: &&u32| links.turns[**row as usize].is_none();
+            let alone = spans.iter().filter(is_alone).map(|&row| &slab.spans[row as usize]);
+            let alone: Vec<Served> = alone.map(|span| Served::new(place, span)).collect();
+            links.alone.extend(alone);
         }
         links
     }

@@ -91,7 +91,7 @@ fn place_by_spans(
                 continue;
             }
             // It was served around its span, for no longer than its client waited.
-            let around_ns = request.lasted_ns.saturating_add(ids::SAME_NODE_TOLERANCE_NS);
+            let around_ns = request.lasted_ns.saturating_add(ids::OVERLAP_NS);
             let served = Unseen {
                 place,
                 from_ns: from_ns.max(span.end_ns.saturating_sub(around_ns)),

@@ -1,6 +1,7 @@
 //! How often requests of a place are served beside others: what says how probable it is that one
 //! was there of which no trace is left.
 
+use crate::link::claim::Claim;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, RowId};
 
@@ -8,6 +9,8 @@ use crate::slab::{ExchangeId, RowId};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Company {
     requests: usize,
+    /// Requests of which no span tells.
+    without_span: usize,
     /// Requests that began while another one was served.
     pub(super) beside: usize,
     busy_ns: f64,
@@ -16,10 +19,15 @@ pub(super) struct Company {
 
 impl Company {
     pub(super) fn new(sight: &Sight<'_>, servers: impl Iterator<Item = ExchangeId>) -> Self {
-        let times = servers.map(|s| sight.exchange(s)).map(|e| (e.start_ns, e.end_ns));
-        let mut times: Vec<(i64, i64)> = times.collect();
+        let mut company = Self::default();
+        let mut times: Vec<(i64, i64)> = Vec::new();
+        for server in servers {
+            let exchange = sight.exchange(server);
+            times.push((exchange.start_ns, exchange.end_ns));
+            company.without_span += usize::from(sight.span_of(server) == Claim::Nobody);
+        }
         times.sort_unstable();
-        let mut company = Self { requests: times.len(), ..Self::default() };
+        company.requests = times.len();
         let mut until_ns = i64::MIN;
         for &(start_ns, end_ns) in &times {
             company.busy_ns += (end_ns - start_ns) as f64;
@@ -35,10 +43,16 @@ impl Company {
     pub(super) fn and(self, other: Self) -> Self {
         Self {
             requests: self.requests + other.requests,
+            without_span: self.without_span + other.without_span,
             beside: self.beside + other.beside,
             busy_ns: self.busy_ns + other.busy_ns,
             lasted_ns: self.lasted_ns + other.lasted_ns,
         }
+    }
+
+    /// The part of requests of which no span tells, as if the next one were so too.
+    pub(super) fn untold(&self) -> f64 {
+        (self.without_span + 1) as f64 / (self.requests + 1) as f64
     }
 
     /// The part of requests that is served beside another one. It is what was seen of that, and at

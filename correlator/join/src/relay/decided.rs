@@ -2,7 +2,6 @@
 //! as requests that were not seen leave it sure.
 
 use crate::columns::Exchange;
-use crate::interval::Intervals;
 use crate::link::Parent;
 use crate::link::proxy::{Lines, Told};
 use crate::reason::Reason;
@@ -10,6 +9,7 @@ use crate::relay::half::{self, HalfCalls};
 use crate::relay::place::Scene;
 use crate::relay::set_clock::SetClock;
 use crate::relay::thread::Threads;
+use crate::relay::unseen::Unseen;
 use crate::relay::{Cause, Made, by_span};
 use crate::sight::Sight;
 use crate::slab::ExchangeId;
@@ -37,7 +37,7 @@ impl Decided {
         sight: &Sight<'_>,
         scene: &Scene,
         lines: &Lines,
-        unseen: Option<&Intervals>,
+        unseen: &Unseen,
         half: &HalfCalls,
     ) -> Self {
         let Scene { place, servers, clients } = scene;
@@ -92,18 +92,14 @@ fn cause_in_proxy(told: &Told, doubt: Option<Reason>, call: usize) -> Cause {
 pub(super) struct Context<'a> {
     pub(super) sight: &'a Sight<'a>,
     scene: &'a Scene,
-    unseen: Option<&'a Intervals>,
+    unseen: &'a Unseen,
     set_clock: SetClock<'a>,
     /// Made when the first call asks.
     threads: Option<Threads<'a>>,
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(
-        sight: &'a Sight<'a>,
-        scene: &'a Scene,
-        unseen: Option<&'a Intervals>,
-    ) -> Self {
+    pub(super) fn new(sight: &'a Sight<'a>, scene: &'a Scene, unseen: &'a Unseen) -> Self {
         Self { sight, scene, unseen, set_clock: SetClock::new(sight, scene), threads: None }
     }
 
@@ -156,11 +152,11 @@ impl<'a> Context<'a> {
     }
 
     pub(super) fn threads(&mut self) -> &mut Threads<'a> {
-        let has_unseen =
-            |at_ns: i64| self.unseen.is_some_and(|unseen| !unseen.around(at_ns, at_ns).is_empty());
-        let is_explained =
-            |call: &Exchange| has_unseen(call.start_ns) || !self.set_clock.is_sure_at(call);
-        let new = || Threads::new(self.sight, self.scene, is_explained);
+        let place = self.scene.place;
+        let is_explained = |call: &Exchange| {
+            self.unseen.is_asked(place, call.start_ns) || !self.set_clock.is_sure_at(call)
+        };
+        let new = || Threads::new(self.sight, self.scene, self.unseen, is_explained);
         self.threads.get_or_insert_with(new)
     }
 
@@ -203,11 +199,10 @@ impl<'a> Context<'a> {
         let row = self.sight.exchange(call);
         let lost = self.sight.coverage.whole(Some(row.node), row.start_ns, row.end_ns).err();
         let is_too_old = row.start_ns < self.sight.known_from(self.scene.place);
-        let at_ns = row.start_ns;
-        let has_unseen = self.unseen.is_some_and(|u| !u.around(at_ns, at_ns).is_empty());
+        let is_asked = self.unseen.is_asked(self.scene.place, row.start_ns);
         let known = is_too_old
             .then_some(Reason::MissingBeyondGuard)
-            .or(has_unseen.then_some(Reason::MissingLate));
+            .or(is_asked.then_some(Reason::MissingLate));
         Doubt { lost, known }
     }
 }

@@ -22,7 +22,8 @@ use crate::link::Parent;
 use crate::reason::Reason;
 use crate::relay::statistics::part::Part;
 use crate::relay::statistics::population::{Population, Standing};
-use crate::relay::{Cause, Relays, Unseen};
+use crate::relay::unseen::Unseen;
+use crate::relay::{Cause, Relays};
 use crate::sight::Sight;
 use crate::slab::ExchangeId;
 use crate::statistical::{Assignment, Choice, Effort, assign};
@@ -105,7 +106,7 @@ fn is_of_time_only(sight: &Sight<'_>, unseen: &Unseen, call: ExchangeId, cause: 
             let row = sight.exchange(call);
             let (node, from_ns, to_ns) = (Some(row.node), row.start_ns, row.end_ns);
             sight.coverage.nearly_whole(node, from_ns, to_ns).is_ok()
-                && unseen.of(row.place).is_none_or(|u| u.around(from_ns, from_ns).is_empty())
+                && !unseen.is_asked(row.place, from_ns)
         }
         _ => false,
     }

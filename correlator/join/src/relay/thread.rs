@@ -15,6 +15,7 @@ use crate::relay::company::{self, Company};
 use crate::relay::decided::Doubt;
 use crate::relay::place::Scene;
 use crate::relay::set_clock;
+use crate::relay::unseen::Unseen;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, RowId};
 
@@ -35,6 +36,7 @@ const STRAY_CALLS_PART: usize = 16;
 pub(super) struct Threads<'a> {
     sight: &'a Sight<'a>,
     scene: &'a Scene,
+    unseen: &'a Unseen,
     /// Its requests, by index into `scene.servers`.
     open: Intervals,
     /// What it also calls while it serves no request: on a timer, say.
@@ -43,8 +45,8 @@ pub(super) struct Threads<'a> {
     /// How probable it is that, beside a request that was seen, another one was served of which no
     /// trace is left.
     unseen_beside: Option<f64>,
-    /// Whether the other pods of the workload bind requests to threads, as far as it was asked.
-    is_one_of_bound: Option<bool>,
+    /// How the processes of all pods of the workload work, as far as it was asked.
+    workload: Option<Workload>,
     /// Of processes that were asked about: whether their threads call for themselves.
     call_for_themselves: BTreeMap<u32, bool>,
 }
@@ -67,11 +69,21 @@ impl Habits {
     }
 }
 
+/// How the processes of a workload work: they all run the same code.
+#[derive(Clone, Copy, Debug)]
+struct Workload {
+    /// All together serve each request on one thread, as far as enough requests show.
+    is_bound: bool,
+    /// And some process on several.
+    is_bound_on_several: bool,
+}
+
 impl<'a> Threads<'a> {
     /// `is_explained` tells of a call whether some request that was not seen may have made it.
     pub(super) fn new(
         sight: &'a Sight<'a>,
         scene: &'a Scene,
+        unseen: &'a Unseen,
         is_explained: impl Fn(&Exchange) -> bool,
     ) -> Self {
         let exchanges = scene.servers.iter().map(|&s| sight.exchange(s));
@@ -84,11 +96,12 @@ impl<'a> Threads<'a> {
         Self {
             sight,
             scene,
+            unseen,
             open,
             called_unasked,
             habits,
             unseen_beside: None,
-            is_one_of_bound: None,
+            workload: None,
             call_for_themselves: BTreeMap::new(),
         }
     }
@@ -115,14 +128,7 @@ impl<'a> Threads<'a> {
         let open = servers(client.start_ns, client.start_ns);
         // A call that a request waits for begins in it and has its answer before the request does.
         let awaiting = servers(client.start_ns, answered_ns);
-        let habits = self.habits.get(&client.process);
-        let is_bound = habits.is_some_and(Habits::is_bound);
-        // A process of one thread is known to serve one request at a time only as far as all of
-        // its requests are known, or its like do so on several.
-        let is_bound = is_bound
-            && (doubt.is_none()
-                || habits.is_some_and(|h| h.threads.len() > 1)
-                || self.is_one_of_bound());
+        let is_bound = self.is_bound(client.process, open.len(), doubt.is_some());
         let same_thread: Vec<ExchangeId> = if is_bound {
             // A thread that has begun another request has done with the one it never answered.
             let newest = self.newest_on(client.process, client.thread, client.start_ns);
@@ -154,25 +160,55 @@ impl<'a> Threads<'a> {
             }
             // A thread that calls only for what it serves itself, and served nothing that was seen.
             (_, [], Some(why)) if is_bound && self.calls_for_itself(client) => Cause::Orphan(why),
-            _ => Cause::Undecided {
-                candidates: if awaiting.is_empty() { open } else { awaiting },
-                why: doubt.unwrap_or(Reason::AmbigTimeOnly),
-            },
+            _ => {
+                let possible = if awaiting.is_empty() { open } else { awaiting };
+                let serving = |s: &ExchangeId| !is_bound || self.is_serving(*s, client.start_ns);
+                let candidates: Vec<ExchangeId> =
+                    possible.iter().copied().filter(serving).collect();
+                match (candidates.is_empty(), doubt) {
+                    (true, Some(why)) => Cause::Orphan(why),
+                    (true, None) => {
+                        Cause::Undecided { candidates: possible, why: Reason::AmbigTimeOnly }
+                    }
+                    (false, _) => {
+                        let why = doubt.unwrap_or(Reason::AmbigTimeOnly);
+                        Cause::Undecided { candidates, why }
+                    }
+                }
+            }
         }
     }
 
-    /// Whether the workload's processes serve each request on one of several threads: they all run
-    /// the same code.
-    fn is_one_of_bound(&mut self) -> bool {
-        let known = self.is_one_of_bound;
+    /// Whether the thread of a request has begun no other one since.
+    fn is_serving(&self, server: ExchangeId, at_ns: i64) -> bool {
+        let row = self.sight.exchange(server);
+        self.newest_on(row.process, row.thread, at_ns) == Some(server)
+    }
+
+    /// Whether a process serves each request on one thread that does nothing else meanwhile, by its
+    /// own requests or, where they are few and not one alone was `open`, by those of its like. A
+    /// process of one thread is known to serve one request at a time only as far as all of its
+    /// requests are known, or its like do so on several.
+    fn is_bound(&mut self, process: u32, open: usize, is_doubted: bool) -> bool {
+        let Some(habits) = self.habits.get(&process).filter(|h| !h.is_free) else { return false };
+        let (is_shown, has_several) = (habits.is_bound(), habits.threads.len() > 1);
+        let is_asked = open > 1 || is_doubted;
+        (is_shown || is_asked && self.workload().is_bound)
+            && (!is_doubted || has_several || self.workload().is_bound_on_several)
+    }
+
+    fn workload(&mut self) -> Workload {
+        let known = self.workload;
         let found = known.unwrap_or_else(|| {
-            let alike = self.places_alike();
-            let habits = || alike.iter().map(|&place| habits(self.sight, place));
-            let several = |h: &Habits| h.is_bound() && h.threads.len() > 1;
-            habits().all(|of| of.values().all(|h| !h.is_free))
-                && habits().any(|of| of.values().any(several))
+            let alike = self.places_alike().into_iter();
+            let all: Vec<Habits> =
+                alike.flat_map(|place| habits(self.sight, place).into_values()).collect();
+            let requests: usize = all.iter().map(|h| h.requests).sum();
+            let is_bound = requests >= BOUND_EXCHANGES_MIN && all.iter().all(|h| !h.is_free);
+            let several = |h: &Habits| h.threads.len() > 1;
+            Workload { is_bound, is_bound_on_several: is_bound && all.iter().any(several) }
         });
-        self.is_one_of_bound = Some(found);
+        self.workload = Some(found);
         found
     }
 
@@ -199,10 +235,11 @@ impl<'a> Threads<'a> {
         }
         let unseen = self.unseen_beside.unwrap_or_else(|| self.find_unseen_beside(client.node));
         self.unseen_beside = Some(unseen);
-        unseen <= UNSEEN_BESIDE_MAX
+        unseen <= UNSEEN_BESIDE_MAX && !self.unseen.is_told(self.scene.place, client.start_ns)
     }
 
-    /// A request leaves no trace where both of its ends were lost, or its only one.
+    /// A request leaves no trace where both of its ends were lost, or its only one, and no span tells
+    /// of it.
     fn find_unseen_beside(&self, node: Name) -> f64 {
         let coverage = self.sight.coverage;
         let lost_by_caller =
@@ -210,13 +247,14 @@ impl<'a> Threads<'a> {
         let callers = self.scene.servers.iter().map(lost_by_caller).fold(0.0, f64::max);
         let lost = coverage.share_lost(node) * callers;
         let own = Company::new(self.sight, self.scene.servers.iter().copied());
-        let unseen = lost * own.rate();
+        let unseen = lost * own.rate() * own.untold();
         // Its like run the same code, and a few pods say more than one.
         if unseen > UNSEEN_BESIDE_MAX && own.beside == 0 {
             let alike = self.places_alike().into_iter();
             let alike =
                 alike.map(|place| Company::new(self.sight, company::servers(self.sight, place)));
-            return unseen.min(lost * alike.fold(Company::default(), Company::and).rate());
+            let alike = alike.fold(Company::default(), Company::and);
+            return unseen.min(lost * alike.rate() * alike.untold());
         }
         unseen
     }

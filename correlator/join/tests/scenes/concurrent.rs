@@ -3,7 +3,9 @@
 use join::WindowRows;
 
 use crate::calls::{Call, to_pod};
-use crate::scene::{CART_0, CART_1, CART_VIP, FRONTEND_0, INGRESS, Scene, line, ns};
+use crate::scene::{
+    CART_0, CART_1, CART_VIP, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, line, ns,
+};
 
 /// Frontend-0 serves two requests at once and makes a call for each.
 fn concurrent_calls(threads: [i64; 4]) -> Scene {
@@ -42,12 +44,16 @@ fn concurrent_calls(threads: [i64; 4]) -> Scene {
 }
 
 /// Eight earlier requests that show the process serving each on one thread.
-pub(crate) fn with_history(mut scene: Scene, thread: impl Fn(i64) -> (i64, i64)) -> Scene {
+pub(crate) fn with_history(scene: Scene, thread: impl Fn(i64) -> (i64, i64)) -> Scene {
+    with_history_of(&FRONTEND_0, scene, thread)
+}
+
+fn with_history_of(pod: &Pod, mut scene: Scene, thread: impl Fn(i64) -> (i64, i64)) -> Scene {
     for i in 0..8 {
         let (server_thread, response_thread) = thread(i);
         scene.call(&to_pod(
             &INGRESS,
-            &FRONTEND_0,
+            pod,
             60_000 + i as i32,
             -5_000 + i * 10,
             -4_995 + i * 10,
@@ -73,6 +79,23 @@ fn threads_tell_concurrent_calls_apart_in_a_process_that_is_known_to_be_bound_to
     let scene = with_history(concurrent_calls([5, 6, 5, 6]), |i| (5 + i % 2, 5 + i % 2));
     let rows = scene.rows();
     assert_each_has_its_cart(&rows);
+}
+
+#[test]
+fn process_of_few_requests_is_bound_to_threads_as_those_of_its_workload_are() {
+    let bound: fn(i64) -> (i64, i64) = |i| (5 + i % 2, 5 + i % 2);
+    let free: fn(i64) -> (i64, i64) = |i| (5 + i % 2, 6 - i % 2);
+    for (is_workload, threads, is_told) in
+        [(true, bound, true), (false, bound, false), (true, free, false)]
+    {
+        let mut scene = with_history_of(&FRONTEND_1, concurrent_calls([5, 6, 5, 6]), threads);
+        if is_workload {
+            scene.put_into_workload("frontend");
+        }
+        let rows = scene.rows();
+        let by_thread = rows.hops.iter().filter(|h| h.reasons.iter().any(|r| r == "OK_THREAD"));
+        assert_eq!(by_thread.count(), if is_told { 2 } else { 0 }, "{}", line(&rows));
+    }
 }
 
 #[test]

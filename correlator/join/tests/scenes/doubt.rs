@@ -295,6 +295,26 @@ fn request_that_a_thread_never_answered_ends_with_the_next_one_there() {
 }
 
 #[test]
+fn request_that_was_never_answered_is_no_candidate_once_its_thread_serves_others() {
+    let mut scene = Scene::new();
+    for n in 0..12 {
+        let start = 1_000 + 100 * i64::from(n);
+        request_from_outside(&mut scene, n, start, start + 80, 5 + i64::from(n % 2));
+        scene.call(&cart_call(start + 20, start + 40, 9));
+    }
+    request_from_outside(&mut scene, 20, 900, 990, 5);
+    leave_unanswered(&mut scene);
+    // Of a request that was lost.
+    scene.seen.exchanges.retain(|e| e.role != "server" || e.remote_port != 50_010);
+    for beat in &mut scene.seen.heartbeats {
+        (beat.lost_kernel, beat.shipped) = (2, 98);
+    }
+    let rows = scene.rows();
+    let dropped = rows.paths.iter().find(|p| p.hops[0].source_port == Some(40_020)).unwrap();
+    assert_ne!(dropped.verdict, "ambiguous", "{}", line(&rows));
+}
+
+#[test]
 fn call_long_after_a_request_that_was_never_answered_is_not_given_to_it() {
     let mut scene = Scene::new();
     for n in 0..12 {

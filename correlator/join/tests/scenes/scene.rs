@@ -271,6 +271,16 @@ impl Scene {
         join::correlate(window, Stage::Provisional, &self.seen, &settings).remove(0)
     }
 
+    /// The pods whose names begin with that of a workload are its replicas.
+    pub(crate) fn put_into_workload(&mut self, name: &str) {
+        let pods = self.seen.cluster_objects.iter_mut().filter(|o| o.kind == "pod");
+        for pod in pods.filter(|pod| pod.name.starts_with(name)) {
+            let mut body: cluster::Pod = serde_json::from_str(&pod.body).unwrap();
+            body.owner_name = Some(name.into());
+            pod.body = serde_json::to_string(&body).unwrap();
+        }
+    }
+
     /// Nodes that say which addresses are their pods'.
     pub(crate) fn with_pod_ranges(&mut self) {
         for (node, range) in [("node-1", "10.244.1.0/24"), ("node-2", "10.244.2.0/24")] {

@@ -1,6 +1,6 @@
 //! Which turn of a connection a span tells of.
 
-use crate::calls::{request_from_outside, to_pod};
+use crate::calls::{Call, cart_call, request_from_outside, to_pod};
 use crate::scene::{CART_1, FRONTEND_0, FRONTEND_1, INGRESS, Scene, line};
 
 #[test]
@@ -94,4 +94,36 @@ fn request_that_only_its_client_saw_was_served_when_its_span_says() {
         let call = rows.hops.iter().find(|hop| hop.source_port == Some(30_000));
         assert_eq!(call.is_some(), is_sure, "{spans:?} {}", line(&rows));
     }
+}
+
+/// Requests of one thread, each with a call, where agents lose two rows in a hundred.
+fn of_one_thread(is_traced: bool) -> Scene {
+    let mut scene = Scene::new();
+    for n in 0..40 {
+        let start = i64::from(n) * 100;
+        request_from_outside(&mut scene, n, start, start + 20, 5);
+        scene.call(&Call { from_port: 51_000 + n, ..cart_call(start + 6, start + 12, 5) });
+        if is_traced {
+            let peer = (INGRESS.ip, 50_000 + n);
+            scene.server_span(&n.to_string(), None, &FRONTEND_0, peer, start + 3, start + 17);
+        }
+    }
+    for beat in &mut scene.seen.heartbeats {
+        (beat.lost_kernel, beat.shipped) = (2, 98);
+    }
+    scene
+}
+
+#[test]
+fn request_that_left_no_row_would_have_left_a_span_where_nearly_all_do() {
+    let is_told = |scene: &Scene, n: i32| {
+        scene.rows().hops.iter().any(|hop| hop.source_port == Some(51_000 + n))
+    };
+    assert!(!is_told(&of_one_thread(false), 10));
+    let mut scene = of_one_thread(true);
+    assert!(is_told(&scene, 10));
+    // Of a request that no agent saw, beside one that was seen.
+    scene.server_span("lost", None, &FRONTEND_0, (INGRESS.ip, 49_000), 1_004, 1_016);
+    assert!(!is_told(&scene, 10));
+    assert!(is_told(&scene, 11));
 }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use join::{Columns, Run, SECOND, Settings, Stage, WindowRows};
-use tables::cluster;
 
 use crate::calls::Call;
 use crate::scene::{CART_0, CART_1, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, T0, ns};
@@ -389,13 +388,8 @@ fn replicas_of_a_workload_teach_each_other() {
         // Other ports than those of the first replica's calls.
         let untraced = Habits { traced: 0.0, ..traced };
         serve(&mut scene, &mut truth, &FRONTEND_1, untraced, 19);
-        for pod in scene.seen.cluster_objects.iter_mut().filter(|o| o.name.starts_with("frontend-"))
-        {
-            if is_workload && pod.kind == "pod" {
-                let mut body: cluster::Pod = serde_json::from_str(&pod.body).unwrap();
-                body.owner_name = Some("frontend".into());
-                pod.body = serde_json::to_string(&body).unwrap();
-            }
+        if is_workload {
+            scene.put_into_workload("frontend");
         }
         let rows = run(&scene, 0..1);
         assert_eq!(said(&rows, &truth).wrong, 0);

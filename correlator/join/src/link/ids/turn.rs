@@ -10,7 +10,7 @@ use crate::link::ids::SAME_NODE_TOLERANCE_NS;
 use crate::slab::{ExchangeId, RowId, Turn};
 
 /// A span and its exchange overlap, but for this much.
-const OVERLAP_NS: i64 = 200_000;
+pub(crate) const OVERLAP_NS: i64 = 200_000;
 
 /// A span and its exchange end within this of each other, where both were seen to end.
 const ENDS_APART_NS: i64 = 2_000_000_000;

@@ -9,7 +9,8 @@ use crate::reason::Reason;
 use crate::relay::decided::Context;
 use crate::relay::statistics::is_of_time_only;
 use crate::relay::statistics::part::Part;
-use crate::relay::{Cause, Unseen, place};
+use crate::relay::unseen::Unseen;
+use crate::relay::{Cause, place};
 use crate::sight::Sight;
 use crate::slab::ExchangeId;
 use crate::statistical::{Call, Request, Workload};
@@ -85,7 +86,7 @@ impl Population {
                     key: key(exchange),
                 });
             }
-            let mut context = Context::new(sight, scene, unseen.of(scene.place));
+            let mut context = Context::new(sight, scene, unseen);
             for &id in scene.clients.iter().filter(|&&c| sight.exchange(c).start_ns >= part.from_ns)
             {
                 let exchange = sight.exchange(id);
