@@ -61,6 +61,16 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// Makes room for rows of a table: these are large, and are not to be moved when more come.
+    pub fn reserve(&mut self, table: &str, rows: usize) {
+        match table {
+            tables::Exchange::TABLE => self.exchanges.reserve(rows),
+            tables::Span::TABLE => self.spans.reserve(rows),
+            tables::AccessLog::TABLE => self.access_logs.reserve(rows),
+            _ => {}
+        }
+    }
+
     /// Appends the rows of a batch of the raw table `table`. Tables that the join does not read
     /// are passed over.
     ///
@@ -100,6 +110,7 @@ impl Columns {
     }
 
     fn take_rows<R: Row>(&mut self, rows: &[R]) -> Result<(), ColumnError> {
+        self.reserve(R::TABLE, rows.len());
         self.take(R::TABLE, &tables::to_batch(rows))
     }
 

@@ -21,7 +21,7 @@ use crate::ownership::Ownership;
 use crate::path::{self, Paths};
 use crate::relay::Relays;
 use crate::rows::{self, Scope};
-use crate::sight::Sight;
+use crate::sight::{Counterparts, Sight};
 use crate::skew::SAMPLE_GAP_NS_MAX;
 use crate::slabs::Slabs;
 use crate::slow::{Earlier, Lane, needs};
@@ -231,8 +231,9 @@ impl Run {
             first,
             last,
             reached: &reached,
+            counterparts: Counterparts::default(),
         };
-        Some(see(&sight))
+        Some(see(&sight.with_counterparts()))
     }
 
     /// Drops what no window from this one on looks at.

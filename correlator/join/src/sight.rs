@@ -5,6 +5,8 @@
 //! paths were served then (`slow.rs`). Every decision is a function of what is in sight here, so
 //! that it is the same in a run of any length.
 
+mod counterparts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -25,6 +27,8 @@ use crate::slabs::Slabs;
 use crate::slow::Reached;
 use crate::window::{longest_ns, window_start};
 use crate::{Settings, Stage};
+
+pub(crate) use counterparts::Counterparts;
 
 /// An exchange is reported again within so many windows, or taken for another one.
 const REPEATS_WITHIN: u32 = 3;
@@ -53,9 +57,17 @@ pub(crate) struct Sight<'a> {
     pub(crate) first: u32,
     pub(crate) last: u32,
     pub(crate) reached: &'a Reached<'a>,
+    /// None until all are asked for at once.
+    pub(crate) counterparts: Counterparts,
 }
 
 impl<'a> Sight<'a> {
+    /// The same with what links say of the exchanges in it found once, for many questions.
+    pub(crate) fn with_counterparts(mut self) -> Self {
+        self.counterparts = Counterparts::new(&self);
+        self
+    }
+
     pub(crate) fn view(&self) -> View<'a> {
         View {
             slabs: self.slabs,
@@ -124,6 +136,9 @@ impl<'a> Sight<'a> {
 
     /// The server's end of a call.
     pub(crate) fn server_of(&self, client: ExchangeId) -> Option<ExchangeId> {
+        if let Some(known) = self.counterparts.end(client) {
+            return known;
+        }
         let evidence = self.evidence(client.window)?;
         let exact = evidence.pairs.server_of.get(client.row as usize).copied().flatten();
         let server = exact.or_else(|| evidence.likely.server_of(client))?;
@@ -210,6 +225,9 @@ impl<'a> Sight<'a> {
 
     /// The client's end of a request that a server received.
     pub(crate) fn client_of(&self, server: ExchangeId) -> Claim {
+        if let Some(known) = self.counterparts.end(server) {
+            return known.map_or(Claim::Nobody, Claim::One);
+        }
         match self.claims(server, |evidence, server| evidence.pairs.claims.of(server)) {
             Claim::Nobody if self.may_be_likely(server) => {
                 self.claims(server, |evidence, server| evidence.likely.claim_of(server))
@@ -244,6 +262,9 @@ impl<'a> Sight<'a> {
 
     /// The span that tells of a request that a server received.
     pub(crate) fn span_of(&self, server: ExchangeId) -> Claim {
+        if let Some(known) = self.counterparts.span(server) {
+            return known.map_or(Claim::Nobody, Claim::One);
+        }
         self.claims(server, |evidence, server| evidence.spans.claims.of(server))
     }
 
@@ -263,10 +284,10 @@ impl<'a> Sight<'a> {
 
     /// The row with the last end of the same exchange, as far as it is in sight.
     pub(crate) fn last_word(&self, id: ExchangeId) -> ExchangeId {
-        let exchange = self.exchange(id);
-        if !exchange.may_go_on() {
+        if !self.slabs.may_go_on(id) {
             return id;
         }
+        let exchange = self.exchange(id);
         let later = (id.window + 1..self.window + 2).rev().find_map(|window| {
             let row = self.slabs.slab(window)?.same_exchange(exchange)?;
             let is_visible =
@@ -278,10 +299,10 @@ impl<'a> Sight<'a> {
 
     /// The last row of the same exchange that is known, however late it ended.
     pub(crate) fn latest(&self, id: ExchangeId) -> ExchangeId {
-        let exchange = self.exchange(id);
-        if !exchange.may_go_on() {
+        if !self.slabs.may_go_on(id) {
             return id;
         }
+        let exchange = self.exchange(id);
         let later = (id.window + 1..self.last + 1).rev().find_map(|window| {
             let slab = self.slabs.slab(window)?;
             let row = slab.same_exchange(exchange)?;

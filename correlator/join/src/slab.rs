@@ -51,6 +51,8 @@ pub(crate) struct Slab {
     by_seq: HashTable<u32>,
     /// Those that may be reported again: few, and looked for in each window before a request's.
     unended: HashTable<u32>,
+    /// The same, one bit a row: it is asked of nearly every row, and mostly there are none.
+    going_on: Vec<u64>,
     by_span: HashTable<u32>,
     servers: Grouped,
     /// Those of them without a response: nobody knows how long they were served.
@@ -168,9 +170,11 @@ impl Slab {
         self.keep_last_words();
         let exchanges = &self.exchanges;
         self.unended = HashTable::new();
+        self.going_on = vec![0; exchanges.len().div_ceil(u64::BITS as usize)];
         for (row, exchange) in (0..).zip(exchanges).filter(|(_, e)| e.may_go_on()) {
             let hash = |&r: &u32| hash_of(exchanges, r);
             self.unended.insert_unique(exchange_hash(exchange), row, hash);
+            self.going_on[(row / u64::BITS) as usize] |= 1 << (row % u64::BITS);
         }
         let starts = exchanges.iter().map(|exchange| exchange.start_ns).zip(0..);
         let by_start = order::by_key(starts.collect());
@@ -245,6 +249,12 @@ impl Slab {
     pub(crate) fn same_exchange(&self, exchange: &Exchange) -> Option<u32> {
         let hash = exchange_hash(exchange);
         self.by_seq.find(hash, |&row| self.exchanges[row as usize].is_same(exchange)).copied()
+    }
+
+    /// Whether an exchange may be reported again.
+    pub(crate) fn may_go_on(&self, row: u32) -> bool {
+        let bits = self.going_on.get((row / u64::BITS) as usize);
+        bits.is_some_and(|bits| bits >> (row % u64::BITS) & 1 == 1)
     }
 
     /// Another row of the same exchange that may be reported again.

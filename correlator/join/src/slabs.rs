@@ -250,6 +250,11 @@ impl Slabs {
         &self.of(id).exchanges[id.row as usize]
     }
 
+    /// Whether an exchange may be reported again, without a look at its row.
+    pub(crate) fn may_go_on(&self, id: ExchangeId) -> bool {
+        self.of(id).may_go_on(id.row)
+    }
+
     pub(crate) fn span(&self, id: SpanId) -> &Span {
         &self.of(id).spans[id.row as usize]
     }

@@ -161,6 +161,7 @@ pub(super) fn decoded(
     limit: Limit<'_>,
 ) -> Result<(Columns, Pins, usize), InputError> {
     let (mut columns, mut pins, mut rows) = (Columns::default(), Pins::default(), 0);
+    columns.reserve(table, batches.iter().map(RecordBatch::num_rows).sum());
     for batch in batches {
         let admitted = admitted(table, batch, limit)?;
         note(table, &admitted, &mut pins);

@@ -170,7 +170,6 @@ pub(super) fn take(columns: &mut Columns, batch: &RecordBatch) -> Result<(), Col
     let response_thread = batch.longs("response_thread")?;
     let is_stream = batch.flags("is_stream")?;
 
-    columns.exchanges.reserve(batch.batch.num_rows());
     for row in 0..batch.batch.num_rows() {
         let read = || -> Option<Exchange> {
             let (start_ns, end_ns) = (start_ns.value(row), end_ns.value(row));

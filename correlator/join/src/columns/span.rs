@@ -77,7 +77,6 @@ pub(super) fn take(columns: &mut Columns, batch: &RecordBatch) -> Result<(), Col
     let (start_ns, end_ns) = (batch.longs("start_ns")?, batch.longs("end_ns")?);
     let (status, peer_port) = (batch.ints("status_code")?, batch.ints("peer_port")?);
 
-    columns.spans.reserve(batch.batch.num_rows());
     for row in 0..batch.batch.num_rows() {
         let (start_ns, end_ns) = (start_ns.value(row), end_ns.value(row));
         if !super::sane(start_ns) || !super::sane(end_ns) {
