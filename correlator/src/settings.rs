@@ -13,7 +13,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::Value;
 
-/// Settings shared by `run` and `backfill`. Durations are written `10s`, `15m`, `500ms`.
+/// Settings shared by `run`, `backfill` and `maintain`. Durations are written `10s`, `15m`, `500ms`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
     /// TOML file with any of these settings, dashes written as underscores.
@@ -65,7 +65,13 @@ pub struct Flags {
     /// Threads that decide a window; the rows are the same for any number [default: all cores]
     #[arg(long, value_name = "NUMBER")]
     pub threads: Option<String>,
-    /// Memory for raw rows that later runs read again, MiB, 0 for none [default: 1024]
+}
+
+/// Settings of `run` alone.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct LiveFlags {
+    /// Memory for the raw rows of the newest windows, which stay sorted and linked for every stage
+    /// of these, MiB, 0 for none [default: 1024]
     #[arg(long, value_name = "MIB")]
     pub raw_memory: Option<String>,
 }
@@ -135,18 +141,30 @@ pub fn read(flags: &Flags) -> Result<Config, Mistakes> {
     read_with_upkeep(flags, &UpkeepFlags::default()).map(|(config, _)| config)
 }
 
-/// The settings in force, those about what is kept among them.
+/// The settings in force of what keeps the tables small.
 ///
 /// # Errors
 /// As [`read`].
 pub fn read_with_upkeep(flags: &Flags, upkeep: &UpkeepFlags) -> Result<(Config, Upkeep), Mistakes> {
+    read_live(flags, &LiveFlags::default(), upkeep)
+}
+
+/// All settings in force.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_live(
+    flags: &Flags,
+    live: &LiveFlags,
+    upkeep: &UpkeepFlags,
+) -> Result<(Config, Upkeep), Mistakes> {
     let mut figment = Figment::new();
     if let Some(file) = &flags.config {
         figment = figment.merge(Toml::file_exact(file));
     }
     let figment = figment
         .merge(Env::prefixed("THROUGHLINE_").only(&KEYS))
-        .merge(Serialized::defaults(given(flags, upkeep)));
+        .merge(Serialized::defaults(given(flags, live, upkeep)));
     match figment.extract::<BTreeMap<String, Value>>() {
         Ok(found) => check(&found),
         Err(e) => Err(Mistakes(e.into_iter().map(|e| e.to_string()).collect())),
@@ -172,7 +190,11 @@ fn check(found: &BTreeMap<String, Value>) -> Result<(Config, Upkeep), Mistakes> 
     if reader.mistakes.is_empty() { Ok((config, upkeep)) } else { Err(Mistakes(reader.mistakes)) }
 }
 
-fn given<'a>(flags: &'a Flags, upkeep: &'a UpkeepFlags) -> BTreeMap<&'static str, &'a str> {
+fn given<'a>(
+    flags: &'a Flags,
+    live: &'a LiveFlags,
+    upkeep: &'a UpkeepFlags,
+) -> BTreeMap<&'static str, &'a str> {
     let values = [
         &flags.tables,
         &flags.job,
@@ -189,7 +211,7 @@ fn given<'a>(flags: &'a Flags, upkeep: &'a UpkeepFlags) -> BTreeMap<&'static str
         &flags.active_timeout,
         &flags.poll,
         &flags.threads,
-        &flags.raw_memory,
+        &live.raw_memory,
         &upkeep.raw_days,
         &upkeep.derived_days,
         &upkeep.keep,

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use engine::run::follow;
 
 use crate::cli::maintain;
-use crate::settings::{self, Flags, UpkeepFlags};
+use crate::settings::{self, Flags, LiveFlags, UpkeepFlags};
 use crate::shutdown;
 
 /// Follow the raw tables and write hop, path and ambiguous rows.
@@ -15,13 +15,15 @@ pub struct Args {
     #[command(flatten)]
     pub flags: Flags,
     #[command(flatten)]
+    pub live: LiveFlags,
+    #[command(flatten)]
     pub upkeep: UpkeepFlags,
 }
 
 /// # Errors
 /// When the tables can't be opened, or can't be read or written for too long.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (config, upkeep) = settings::read_with_upkeep(&args.flags, &args.upkeep)?;
+    let (config, upkeep) = settings::read_live(&args.flags, &args.live, &args.upkeep)?;
     let stop = shutdown::on_signal().context("listen for signals")?;
     let beside = maintain::beside(&config, &upkeep, stop.clone()).await?;
     follow(&config, stop).await?;

@@ -46,7 +46,8 @@ pub(crate) struct Args {
     /// Seconds between heartbeats, as agents are set
     #[arg(long, default_value_t = 2.0)]
     heartbeat_s: f64,
-    /// Memory for raw rows that later runs read again, MiB: all stages' rows of the default traffic
+    /// Memory for the raw rows of the newest windows, MiB: those of all stages' windows of the default
+    /// traffic
     #[arg(long, default_value_t = 4_096)]
     raw_memory: usize,
     /// Folder for the run; what it holds is removed at the end
