@@ -1,9 +1,8 @@
 //! Links become paths: trees of legs under a root, one window's roots at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::address::End;
 use crate::columns::{Ended, Role};
 use crate::link::claim::Claim;
 use crate::link::nat;
@@ -13,6 +12,9 @@ use crate::relay::{Cause, Made, Relays};
 use crate::row_map::RowMap;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, LogId, RowId};
+use tries::Tries;
+
+mod tries;
 
 /// How a path begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -270,47 +272,26 @@ fn calls(sight: &Sight<'_>, relays: &Relays, server: ExchangeId) -> Vec<Leg> {
     let attempts = sight.slabs.attempts(log);
     // Nearly every request of a proxy is one call that its line tells of.
     if let ([attempt], [call]) = (attempts, &mut legs[..])
-        && attempt.server.is_some()
-        && attempt.server == call.client.map(|client| sight.exchange(client).remote())
+        && let Some(client) = call.client
+        && attempt.server == Some(sight.exchange(client).remote())
+        && tries::may_be(sight, attempt, client)
     {
         call.logged = Some(Attempt { log, index: 0 });
         return legs;
     }
-    let mut calls_to: BTreeMap<End, Vec<ExchangeId>> = BTreeMap::new();
-    for client in legs.iter().filter_map(|l| l.client) {
-        calls_to.entry(sight.exchange(client).remote()).or_default().push(client);
-    }
-    let mut attempts_at: BTreeMap<End, Vec<usize>> = BTreeMap::new();
-    for (index, attempt) in attempts.iter().enumerate() {
-        if let Some(end) = attempt.server {
-            attempts_at.entry(end).or_default().push(index);
-        }
-    }
-    let mut call_of: BTreeMap<usize, ExchangeId> = BTreeMap::new();
-    for (end, indexes) in &attempts_at {
-        let made = calls_to.get(end).map_or(&[][..], Vec::as_slice);
-        // A refused attempt sent nothing, so that no call is seen of it.
-        let answered: Vec<usize> =
-            indexes.iter().copied().filter(|&i| !attempts[i].was_refused()).collect();
-        if indexes.len() == made.len() {
-            call_of.extend(indexes.iter().copied().zip(made.iter().copied()));
-        } else if answered.len() == made.len() {
-            call_of.extend(answered.into_iter().zip(made.iter().copied()));
-        }
-    }
+    let tries = Tries::new(sight, legs.iter().filter_map(|leg| leg.client), attempts);
     let mut placed = Vec::new();
     for (index, attempt) in attempts.iter().enumerate() {
-        let Some(end) = attempt.server else { continue };
+        if attempt.server.is_none() {
+            continue;
+        }
         let logged = Some(Attempt { log, index });
-        match call_of.get(&index) {
+        match tries.call_of.get(&index) {
             Some(call) => {
                 let at = legs.iter().position(|l| l.client == Some(*call));
                 placed.extend(at.map(|at| Leg { logged, ..legs.remove(at) }));
             }
-            // Which of the attempts at this address the calls are is not known; all of them are
-            // there already where none was lost.
-            None if attempts_at[&end].iter().all(|i| !call_of.contains_key(i))
-                && calls_to.contains_key(&end) => {}
+            None if tries.stood_for.contains(&index) => {}
             // The line alone knows.
             None => placed.push(Leg {
                 client: None,

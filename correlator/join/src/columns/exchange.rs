@@ -84,6 +84,11 @@ impl Exchange {
         self.first_response_ns != NONE_NS
     }
 
+    /// Whether it ended with its connection, without a byte of a response.
+    pub(crate) fn was_dropped(&self) -> bool {
+        !self.has_response() && self.ended == Ended::Closed
+    }
+
     pub(crate) fn first_response_ns(&self) -> Option<i64> {
         self.has_response().then_some(self.first_response_ns)
     }

@@ -170,6 +170,30 @@ complete
     assert_eq!(path.final_pod.as_deref(), Some("frontend-0"));
 }
 
+#[test]
+fn call_that_ended_without_a_response_is_no_try_that_was_answered() {
+    let mut scene = one_request();
+    // Two tries of one server: the first was dropped, and of the second the client's end was lost.
+    scene.seen.exchanges.retain(|e| !(e.local_ip == INGRESS.ip && e.remote_ip == FRONTEND_0.ip));
+    let before = scene.seen.exchanges.len();
+    scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_002, 102, 104, (77, 9)));
+    for e in &mut scene.seen.exchanges[before..] {
+        (e.tcp_seq_resp, e.first_response_ns, e.response_thread) = (None, None, None);
+        (e.bytes_response, e.ended_by) = (0, "close".into());
+    }
+    scene.seen.access_logs.clear();
+    scene.log("aaaa", 180, 80, 300, &[(&FRONTEND_0, 2, 502), (&FRONTEND_0, 74, 200)]);
+    scene.seen.access_logs[0].attempts[1].response_length = Some(900);
+    let path = scene.rows().paths.remove(0);
+    let tries: Vec<_> = path.hops.iter().filter(|h| h.kind == "ingress").collect();
+    assert_eq!(tries.len(), 2);
+    assert_eq!(
+        (tries[0].attempt, tries[0].status, tries[0].source_port),
+        (1, Some(502), Some(50_002))
+    );
+    assert_eq!((tries[1].attempt, tries[1].status, tries[1].source_port), (2, Some(200), None));
+}
+
 /// Two requests that the ingress serves at once, over one worker thread.
 pub(crate) fn two_requests(second: (i64, i64)) -> Scene {
     let mut scene = one_request();

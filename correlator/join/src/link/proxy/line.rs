@@ -1,7 +1,7 @@
 //! Whether a log line and a request, or its calls, can be the same by what each of them says.
 
 use crate::address::End;
-use crate::columns::Attempt;
+use crate::columns::{Attempt, Exchange};
 use crate::link::proxy::ends::Ends;
 use crate::link::proxy::scene::Scene;
 use crate::lists::Lists;
@@ -99,10 +99,12 @@ impl Scene<'_> {
         let mut ends = tries.iter().filter_map(|a| a.server);
         let each_is_there = ends.all(|end| {
             let at_end = |a: &&Attempt| a.server == Some(end);
-            let made = calls.iter().filter(|&&c| self.client(c).remote() == end).count();
+            let made = || calls.iter().map(|&c| self.client(c)).filter(|c| c.remote() == end);
+            let count = made().count();
             // What was refused sent nothing, and is told like what was dropped.
-            made == tries.iter().filter(at_end).count()
-                || made == tries.iter().filter(at_end).filter(|a| !a.was_refused()).count()
+            count == tries.iter().filter(at_end).count()
+                || !made().any(Exchange::was_dropped)
+                    && count == tries.iter().filter(at_end).filter(|a| !a.was_refused()).count()
         });
         each_is_there && self.calls_agree(log, server, calls)
     }
