@@ -131,6 +131,7 @@ impl Told {
         let of_place = lines.of(place).unwrap_or_default();
         let mut scene = Scene::new(sight, servers, clients, of_place.to_vec());
         scene.named = Named::new(&scene, lines);
+        scene.fit_around_named();
         scene.half = half.to_vec();
         scene.narrow();
         scene.withdraw_unproven_lines();

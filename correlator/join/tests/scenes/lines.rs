@@ -210,6 +210,24 @@ pub(crate) fn two_requests(second: (i64, i64)) -> Scene {
 }
 
 #[test]
+fn line_that_names_a_call_is_of_no_request_that_was_not_open_during_it() {
+    // The first request was lost and the line of the second, which is like the first.
+    let mut scene = two_requests((300, 380));
+    scene.server_span("s1", None, &FRONTEND_0, (INGRESS.ip, 50_000), 103, 177).request_id =
+        Some("aaaa".into());
+    scene.seen.exchanges.retain(|e| e.local_port != 80 || e.start_ns != ns(100));
+    scene.seen.access_logs.retain(|line| line.request_id.as_deref() == Some("aaaa"));
+    scene.seen.access_logs[0].bytes_received = None;
+    for h in &mut scene.seen.heartbeats {
+        h.lost_kernel = 1;
+    }
+    let rows = scene.rows();
+    let second = rows.paths.iter().find(|path| path.start_ns == ns(300)).unwrap();
+    assert_eq!(second.request_id, None, "{}", line(&rows));
+    assert!(second.hops.iter().all(|hop| hop.destination_pod.as_deref() != Some("frontend-0")));
+}
+
+#[test]
 fn overlapping_requests_of_one_worker_are_told_apart_by_containment() {
     for second in [(90, 190), (110, 160), (120, 250), (50, 130)] {
         let rows = two_requests(second).rows();

@@ -45,6 +45,7 @@ impl Scene<'_> {
         let inside = || self.calls_in(server);
         let mut tries = self.attempts(log).iter().filter(|a| !a.was_refused()).peekable();
         !self.lines_of[server].iter().any(is_nearer)
+            && self.is_around_named(log, server)
             && self.keeps_order(server, log)
             && tries.peek().is_some()
             && tries.all(|a| inside().any(|call| self.may_be(log, a, call)))

@@ -12,6 +12,7 @@ use crate::id::Id;
 use crate::link::proxy::Lines;
 use crate::link::proxy::line::EVENT_LOOP_NS;
 use crate::link::proxy::scene::Scene;
+use crate::lists::Lists;
 use crate::reason::Reason;
 
 /// Calls by index into the scene's `clients`, lines by index into its `logs`.
@@ -150,10 +151,7 @@ impl Scene<'_> {
                 continue;
             }
             let mut fitting = self.fitting[log].to_vec();
-            fitting.retain(|&server| {
-                let mut calls = self.named.calls_of(log);
-                calls.all(|call| self.is_around(server, call, &self.reach_ns(call)))
-            });
+            fitting.retain(|&server| self.is_around_named(log, server));
             for &server in &fitting {
                 lines_of[server] += 1;
             }
@@ -164,6 +162,27 @@ impl Scene<'_> {
         for (log, server) in added {
             found[log] = Some(server).filter(|&server| lines_of[server] == 1);
         }
+    }
+
+    /// Strikes requests that were not open during all the calls that a line names: its own was, and
+    /// is not among those that were seen where none is left.
+    pub(super) fn fit_around_named(&mut self) {
+        if self.named.calls.is_empty() {
+            return;
+        }
+        let mut around = Lists::default();
+        for (log, fitting) in self.fitting.iter().enumerate() {
+            let is_around = |&server: &usize| self.is_around_named(log, server);
+            around.push(fitting.iter().copied().filter(is_around));
+        }
+        self.fitting = around;
+        self.lines_of = self.fitting.inverse(self.servers.len());
+    }
+
+    /// Whether a request was open during all the calls that a line names.
+    pub(super) fn is_around_named(&self, log: usize, server: usize) -> bool {
+        let mut calls = self.named.calls_of(log);
+        calls.all(|call| self.is_around(server, call, &self.reach_ns(call)))
     }
 
     /// Whether a call lies in the time that a line tells of.

@@ -84,14 +84,13 @@ impl Scene<'_> {
 
     fn possible_parents(&self, call: usize) -> Vec<usize> {
         if let Some((log, _)) = self.named.line_of(call) {
-            return match self.server_of_log[log] {
-                Some(server) => vec![server],
-                None => {
-                    let reach_ns = self.reach_ns(call);
-                    let fitting = self.fitting[log].iter().copied();
-                    fitting.filter(|&server| self.is_around(server, call, &reach_ns)).collect()
-                }
+            let fitting = match &self.server_of_log[log] {
+                Some(server) => std::slice::from_ref(server),
+                None => &self.fitting[log],
             };
+            let reach_ns = self.reach_ns(call);
+            let is_around = |server: &usize| self.is_around(*server, call, &reach_ns);
+            return fitting.iter().copied().filter(is_around).collect();
         }
         let mut possible = self.containing(call);
         self.keep_listing(&mut possible, |log| self.lists_call(log, call));
