@@ -1,19 +1,24 @@
 //! Record batches to parquet bytes: the same rows give the same bytes within one release.
 
-mod file;
-mod hybrid;
-mod leaf;
-mod properties;
-mod words;
-
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use tables::{PARTITION, TableSpec};
 
-use file::File;
+/// Written into every file. The version of a library is not in it: a file's name is a hash of its
+/// bytes, and must not change without a reason in this crate.
+const CREATED_BY: &str = "throughline";
+
+/// One lookup in twenty thousand reads a file in vain, for two bytes a row and column.
+const BLOOM_FALSE_POSITIVE: f64 = 0.001;
 
 /// Rows of a row group of a file that holds much: what one lookup decodes.
 const SMALL_GROUP_ROWS: usize = 65_536;
@@ -50,14 +55,14 @@ pub(crate) struct Encoder {
     groups: Groups,
     at_once: usize,
     /// Made when the first rows are encoded, of which it takes its types.
-    file: Option<File>,
+    writer: Option<ArrowWriter<Vec<u8>>>,
     /// Fewer rows than are encoded at once.
     held: Vec<RecordBatch>,
 }
 
 impl Encoder {
     pub(crate) fn new(spec: TableSpec, groups: Groups) -> Self {
-        Self { spec, groups, at_once: ROWS_AT_ONCE, file: None, held: Vec::new() }
+        Self { spec, groups, at_once: ROWS_AT_ONCE, writer: None, held: Vec::new() }
     }
 
     /// Adds rows. All batches of a file have the same types, texts plain or as dictionaries.
@@ -79,7 +84,7 @@ impl Encoder {
     /// The whole file.
     pub(crate) fn finish(mut self) -> Result<Bytes, ParquetError> {
         self.encode(self.at_once)?;
-        let written = self.file.map(File::finish).transpose()?;
+        let written = self.writer.map(ArrowWriter::into_inner).transpose()?;
         Ok(written.unwrap_or_default().into())
     }
 
@@ -91,12 +96,24 @@ impl Encoder {
             several => concat_batches(&several[0].schema(), several)?,
         };
         self.held.clear();
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(File::new(&self.spec, rows.schema(), self.groups.rows(of))?),
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(writer(&self.spec, rows.schema(), self.groups.rows(of))?),
         };
-        file.write(&rows)
+        writer.write(&rows)
     }
+}
+
+fn writer(
+    spec: &TableSpec,
+    schema: SchemaRef,
+    group_rows: usize,
+) -> Result<ArrowWriter<Vec<u8>>, ParquetError> {
+    // The Arrow schema stays out of the file: parquet's own schema says all that readers need.
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties(spec, group_rows))
+        .with_skip_arrow_metadata(true);
+    ArrowWriter::try_new_with_options(Vec::new(), schema, options)
 }
 
 fn without_partition(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
@@ -106,9 +123,72 @@ fn without_partition(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     batch.project(&kept)
 }
 
+fn properties(spec: &TableSpec, group_rows: usize) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_max_row_group_row_count(Some(group_rows))
+        .set_coerce_types(true);
+    for (path, field) in leaves(&spec.schema) {
+        let is_of =
+            |columns: &[&str]| path.parts().len() == 1 && columns.contains(&field.name().as_str());
+        // The least and the greatest of many texts cost two comparisons a value, and whoever looks
+        // for one of them learns nothing from them.
+        let is_text = field.data_type() == &DataType::Utf8;
+        if path.parts().len() > 1 || is_text && !is_of(spec.statistics) {
+            properties =
+                properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+        }
+        if differs_by_row(&field) || is_of(spec.bloom) {
+            properties = properties.set_column_dictionary_enabled(path, false);
+        }
+    }
+    for &column in spec.bloom {
+        let distinct = group_rows as u64;
+        properties = properties
+            .set_column_bloom_filter_fpp(ColumnPath::from(column), BLOOM_FALSE_POSITIVE)
+            .set_column_bloom_filter_max_ndv(ColumnPath::from(column), distinct);
+    }
+    properties.build()
+}
+
+/// Whether hardly any two rows hold one value: a dictionary of moments and durations is as long as
+/// the column.
+fn differs_by_row(field: &Field) -> bool {
+    matches!(field.data_type(), DataType::Timestamp(..)) || field.name().ends_with("_ns")
+}
+
+/// The columns that parquet has for a schema, with the fields that they hold.
+fn leaves(schema: &Schema) -> Vec<(ColumnPath, FieldRef)> {
+    let mut leaves = Vec::new();
+    for field in schema.fields() {
+        collect(field, &mut vec![field.name().clone()], &mut leaves);
+    }
+    leaves
+}
+
+fn collect(field: &FieldRef, path: &mut Vec<String>, leaves: &mut Vec<(ColumnPath, FieldRef)>) {
+    match field.data_type() {
+        DataType::List(element) => {
+            // With types coerced, lists have the names that parquet's standard gives them.
+            path.extend(["list".to_owned(), "element".to_owned()]);
+            collect(element, path, leaves);
+            path.truncate(path.len() - 2);
+        }
+        DataType::Struct(fields) => {
+            for field in fields {
+                path.push(field.name().clone());
+                collect(field, path, leaves);
+                path.pop();
+            }
+        }
+        _ => leaves.push((ColumnPath::new(path.clone()), field.clone())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::properties::CREATED_BY;
     use super::*;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use tables::{Origin, Path, PathHop, Row, Span};
