@@ -2,7 +2,8 @@
 //!
 //! Enter through [`assign`]. The method is multi-hypothesis tracking (Reid 1979): the events of a
 //! pod are walked in order, a hypothesis says which open request made which call, and the likeliest
-//! are kept, in groups of requests that depend on each other (clusters, in Reid's words). What the
+//! are kept, in groups of requests that depend on each other (clusters, in Reid's words), which are
+//! made and parted as the walk goes on. What the
 //! steps of requests look like, and who goes first, is learned from the walk itself, each step
 //! weighted with its posterior, and the walk repeated (expectation and maximisation). It starts from
 //! requests that were alone in their pod, from gaps that are commoner than chance, and from more
@@ -24,6 +25,7 @@ mod lattice;
 mod learn;
 mod model;
 mod order;
+mod parting;
 mod pattern;
 mod pod;
 mod start;
@@ -33,7 +35,7 @@ mod walk;
 mod walked;
 mod ways;
 
-use learn::{LATER_HEAT, Learner, NARROW};
+use learn::{Learner, NARROW};
 use timeline::Timelines;
 use walk::Breadth;
 
@@ -85,7 +87,7 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { hypotheses: 24, rounds: 6 }
+        Self { hypotheses: 150, rounds: 10 }
     }
 }
 
@@ -139,7 +141,7 @@ const UNSETTLED: f64 = 0.02;
 
 /// Where choices are less sure than this on the whole, what the few sure ones rest on was learned
 /// from guesses.
-const SURENESS_MIN: f64 = 0.8;
+const SURENESS_MIN: f64 = 0.9;
 
 /// What was learned and decided of one workload.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -160,7 +162,7 @@ impl Assignment {
 
 /// The walk that decides drops a hypothesis so much less likely than the best (as a logarithm), and
 /// asks no group whose requests are so much less likely to act.
-const LAG: f64 = 10.0;
+const LAG: f64 = 8.0;
 const REACH: f64 = 6.0;
 
 /// Learns what the service does and assigns its calls.
@@ -172,7 +174,7 @@ pub fn assign(workload: &Workload, effort: Effort) -> Assignment {
     let mut is_settled = workload.calls.is_empty();
     let mut before = vec![Choice::default(); workload.calls.len()];
     for _ in 0..effort.rounds {
-        let walked = learner.walk(&learned, LATER_HEAT, NARROW, &all);
+        let walked = learner.walk(&learned, 1.0, NARROW, &all);
         let moved = moved(&timelines, &walked.choices, &before);
         before = learned.learn(walked);
         is_settled = moved <= UNSETTLED;
@@ -181,7 +183,7 @@ pub fn assign(workload: &Workload, effort: Effort) -> Assignment {
         }
     }
     let wide = Breadth { hypotheses: effort.hypotheses.max(1), lag: LAG, reach: REACH };
-    let mut choices = learner.walk(&learned, LATER_HEAT, wide, &all).choices;
+    let mut choices = learner.walk(&learned, 1.0, wide, &all).choices;
     contradiction::doubt(&timelines, &mut choices);
     is_settled &= workload.calls.is_empty() || sureness(&timelines, &choices) >= SURENESS_MIN;
     Assignment { choices, is_settled }

@@ -3,6 +3,7 @@
 //! `score-relay --help` tells what it takes. The relay sees times, operations, places and both ends of
 //! each call; parents are read for the score alone.
 
+mod made;
 mod score;
 mod shapes;
 mod spans;
@@ -27,8 +28,9 @@ Usage: score-relay <FOLDER> [OPTIONS]
   --made <SEED>      score services made up from this seed instead
   --compress <N>     divide the gaps between requests by N, keep durations [default: 1]
   --per-service      a line of each service before that of its set
-  --hypotheses <K>   alternatives kept of requests that depend on each other [default: 24]
-  --rounds <R>       walks at most [default: 6]
+  --told <N>         beside N copies of each set whose causes are told: the limit of the model
+  --hypotheses <K>   alternatives kept of requests that depend on each other [default: 150]
+  --rounds <R>       walks at most [default: 10]
 
 Prints one line of JSON a set. forced_accuracy is the share of traces of which every call was given
 to its true cause; committed_precision and coverage are those of what the product would commit.";
@@ -41,6 +43,7 @@ struct Arguments {
     compress: i64,
     made: Option<u64>,
     per_service: bool,
+    told: u32,
     effort: Effort,
 }
 
@@ -51,7 +54,7 @@ fn main() -> Result<()> {
     let arguments = arguments()?;
     if let Some(seed) = arguments.made {
         for shape in shapes::SHAPES {
-            let mut spans = shapes::make(shape, MADE_REQUESTS, seed);
+            let mut spans = made::make(shape, MADE_REQUESTS, seed);
             task::compress(&mut spans, arguments.compress);
             score_set(shape.name, &spans, &arguments);
         }
@@ -94,7 +97,7 @@ fn score_set(set: &str, spans: &[spans::Span], arguments: &Arguments) {
     let mut cpu_ms = 0.0;
     for task in &tasks {
         let before = cpu_now_ms();
-        let assignment = assign(&task.workload, arguments.effort);
+        let assignment = assign(&task.told(arguments.told), arguments.effort);
         let spent = cpu_now_ms() - before;
         cpu_ms += spent;
         whole.add(task, &assignment);
@@ -120,6 +123,7 @@ fn arguments() -> Result<Arguments> {
         compress: 1,
         made: None,
         per_service: false,
+        told: 0,
         effort: Effort::default(),
     };
     while let Some(argument) = given.next() {
@@ -131,6 +135,7 @@ fn arguments() -> Result<Arguments> {
             "--hypotheses" => arguments.effort.hypotheses = number()?,
             "--rounds" => arguments.effort.rounds = number()?,
             "--made" => arguments.made = Some(number()? as u64),
+            "--told" => arguments.told = number()? as u32,
             "--per-service" => arguments.per_service = true,
             _ if arguments.folder.as_os_str().is_empty() => arguments.folder = argument.into(),
             _ => bail!("{argument} is not understood; score-relay --help tells what is"),

@@ -29,7 +29,7 @@ pub(crate) struct Score {
 
 impl Score {
     pub(crate) fn add(&mut self, task: &Task, assignment: &Assignment) {
-        for (call, choice) in assignment.choices.iter().enumerate() {
+        for (call, choice) in assignment.choices.iter().enumerate().take(task.truth.len()) {
             let truth = task.truth[call];
             let sure = assignment.sure(call, P_MIN, MARGIN_MIN).map(|(request, _)| request);
             if let Some(request) = sure {

@@ -1,16 +1,10 @@
 //! Made-up services whose requests overlap in ways that recorded sets lack: event loops with many
 //! requests in flight, pools of threads, several operations, caches, fan-out, millisecond stamps.
-//!
-//! The same seed gives the same spans.
-
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-
-use crate::spans::Span;
+//! [`crate::made`] makes their spans.
 
 /// How a service works on what it has been asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Works {
+pub(crate) enum Works {
     /// One thread takes one piece of work after the other, in the order in which they became
     /// ready; the number is the mean time of a piece in microseconds.
     Loop(f64),
@@ -22,26 +16,47 @@ enum Works {
 }
 
 /// Calls made at once, each with the chance that it is made at all.
-type Stage = &'static [(&'static str, f64)];
+pub(crate) type Stage = &'static [(&'static str, f64)];
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
-    works: Works,
+    pub(crate) works: Works,
     /// Operations with their share of the traffic.
-    operations: &'static [(&'static str, f64, &'static [Stage])],
+    pub(crate) operations: &'static [(&'static str, f64, &'static [Stage])],
     /// Mean microseconds between requests.
-    between: f64,
+    pub(crate) between: f64,
     /// Median latency of what is called, and the spread of its logarithm.
-    latency: (f64, f64),
-    replicas: usize,
+    pub(crate) latency: (f64, f64),
+    pub(crate) replicas: usize,
     /// Stamps are multiples of this.
-    resolution: i64,
-    client_spans: bool,
+    pub(crate) resolution: i64,
+    pub(crate) client_spans: bool,
     /// How far latencies of one request go together: spread of the logarithm of what they share.
-    shared: f64,
+    pub(crate) shared: f64,
     /// Mean microseconds on the network, which a stamp of the callee holds.
-    network: f64,
+    pub(crate) network: f64,
+    pub(crate) arrivals: Arrivals,
+    /// Mean microseconds of a piece of work at the one thread of each service that is called; none
+    /// where it has threads for all.
+    pub(crate) callee: Option<f64>,
+    /// How many latencies in a hundred are ten times as long.
+    pub(crate) slow: f64,
+    /// Connections to each service that is called: further calls wait for one.
+    pub(crate) connections: usize,
+    /// Whether durations are measured and rounded by themselves.
+    pub(crate) own_durations: bool,
+}
+
+/// When requests come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Arrivals {
+    /// By themselves.
+    Apart,
+    /// So many at a time.
+    Bursts(usize),
+    /// From so many clients, each of which waits for its answer.
+    Clients(usize),
 }
 
 const ONE: &[(&str, f64, &[Stage])] =
@@ -87,9 +102,133 @@ const PLAIN: Shape = Shape {
     client_spans: true,
     shared: 0.0,
     network: 0.0,
+    arrivals: Arrivals::Apart,
+    callee: None,
+    slow: 0.0,
+    connections: usize::MAX,
+    own_durations: false,
+};
+
+const CHAIN: &[(&str, f64, &[Stage])] = &[(
+    "GET /a",
+    1.0,
+    &[&[("auth", 1.0)], &[("user", 1.0)], &[("cart", 1.0)], &[("price", 1.0)], &[("log", 1.0)]],
+)];
+const MANY: &[(&str, f64, &[Stage])] = &[
+    ("GET /home", 0.3, &[&[("session", 1.0)], &[("user", 0.7), ("news", 1.0), ("cart", 0.7)]]),
+    ("GET /item", 0.3, &[&[("session", 1.0)], &[("item", 1.0)], &[("price", 1.0), ("stock", 1.0)]]),
+    ("POST /cart", 0.15, &[&[("session", 1.0)], &[("stock", 1.0)], &[("cart", 1.0)]]),
+    (
+        "POST /order",
+        0.05,
+        &[&[("session", 1.0)], &[("cart", 1.0)], &[("pay", 1.0)], &[("mail", 1.0)]],
+    ),
+    ("GET /search", 0.15, &[&[("cache", 1.0)], &[("find", 0.4)]]),
+    ("GET /health", 0.05, &[]),
+];
+
+/// A service of Node.js: one event loop, stamps in milliseconds, spans of what is called alone.
+const NODE: Shape = Shape {
+    works: Works::Loop(300.0),
+    operations: MANY,
+    between: 5_000.0,
+    resolution: 1000,
+    client_spans: false,
+    network: 150.0,
+    ..PLAIN
 };
 
 pub(crate) const SHAPES: &[Shape] = &[
+    Shape { name: "node-one", operations: ONE, between: 6_000.0, ..NODE },
+    Shape { name: "node-chain", operations: CHAIN, latency: (8_000.0, 0.8), ..NODE },
+    Shape { name: "node-chain-fast", operations: CHAIN, latency: (2_000.0, 0.6), ..NODE },
+    Shape { name: "node-many", slow: 2.0, ..NODE },
+    Shape { name: "node-many-busy", between: 2_000.0, slow: 2.0, ..NODE },
+    Shape {
+        name: "node-many-crowd",
+        between: 3_000.0,
+        latency: (80_000.0, 0.6),
+        slow: 1.0,
+        ..NODE
+    },
+    Shape { name: "node-fans", operations: FANS, own_durations: true, ..NODE },
+    Shape {
+        name: "node-caches",
+        operations: CACHES,
+        between: 4_000.0,
+        latency: (4_000.0, 1.0),
+        ..NODE
+    },
+    Shape {
+        name: "node-loops",
+        callee: Some(700.0),
+        latency: (3_000.0, 0.3),
+        between: 4_000.0,
+        ..NODE
+    },
+    Shape {
+        name: "node-loop-one",
+        operations: ONE,
+        callee: Some(1500.0),
+        latency: (1_000.0, 0.3),
+        between: 2_500.0,
+        ..NODE
+    },
+    Shape { name: "node-bursts", arrivals: Arrivals::Bursts(5), between: 8_000.0, ..NODE },
+    Shape {
+        name: "node-clients",
+        arrivals: Arrivals::Clients(20),
+        between: 20_000.0,
+        own_durations: true,
+        ..NODE
+    },
+    Shape { name: "node-connections", connections: 8, between: 5_000.0, ..NODE },
+    Shape {
+        name: "node-slow-loop",
+        works: Works::Loop(2_000.0),
+        between: 12_000.0,
+        latency: (20_000.0, 0.7),
+        ..NODE
+    },
+    Shape { name: "node-fine", between: 2_500.0, resolution: 1, slow: 2.0, ..NODE },
+    Shape {
+        name: "async-crowd",
+        operations: MANY,
+        between: 1_500.0,
+        works: Works::Alone(150.0, 0.8),
+        latency: (40_000.0, 1.0),
+        client_spans: false,
+        network: 200.0,
+        ..PLAIN
+    },
+    Shape {
+        name: "async-clients",
+        operations: MANY,
+        arrivals: Arrivals::Clients(60),
+        between: 60_000.0,
+        works: Works::Workers(2, 200.0),
+        latency: (20_000.0, 0.8),
+        slow: 1.0,
+        ..PLAIN
+    },
+    Shape {
+        name: "async-parts-ms",
+        operations: PARTS,
+        between: 6_000.0,
+        works: Works::Workers(4, 300.0),
+        latency: (6_000.0, 0.7),
+        resolution: 1000,
+        ..PLAIN
+    },
+    Shape {
+        name: "pool-callee",
+        operations: MANY,
+        between: 5_000.0,
+        works: Works::Alone(300.0, 0.8),
+        callee: Some(600.0),
+        latency: (8_000.0, 0.6),
+        ..PLAIN
+    },
     Shape { name: "loop-one", ..PLAIN },
     Shape { name: "loop-several", operations: SEVERAL, between: 1200.0, ..PLAIN },
     Shape {
@@ -186,156 +325,3 @@ pub(crate) const SHAPES: &[Shape] = &[
         ..PLAIN
     },
 ];
-
-/// SplitMix64: small, seeded, good enough for shapes of traffic.
-struct Random(u64);
-
-impl Random {
-    fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn exponential(&mut self, mean: f64) -> f64 {
-        -mean * (1.0 - self.unit()).ln()
-    }
-
-    fn log_normal(&mut self, median: f64, spread: f64) -> f64 {
-        let normal: f64 = (0..12).map(|_| self.unit()).sum::<f64>() - 6.0;
-        median * (spread * normal).exp()
-    }
-}
-
-/// A request on its way through its stages.
-struct Running {
-    trace: usize,
-    operation: usize,
-    replica: usize,
-    start: i64,
-    stage: usize,
-    waits_for: usize,
-    /// Factor of its latencies.
-    size: f64,
-}
-
-/// Spans of `count` requests.
-pub(crate) fn make(shape: &Shape, count: usize, seed: u64) -> Vec<Span> {
-    let mut random = Random(seed);
-    let mut spans = Vec::new();
-    let mut running: Vec<Running> = Vec::new();
-    // What becomes ready, by time: a request to go on with, or a call that was answered.
-    let mut ready: BinaryHeap<Reverse<(i64, usize, bool)>> = BinaryHeap::new();
-    let mut arrival = 0.0;
-    for trace in 0..count {
-        arrival += random.exponential(shape.between);
-        let (mut share, mut operation) = (random.unit(), 0);
-        while share > shape.operations[operation].1 && operation + 1 < shape.operations.len() {
-            share -= shape.operations[operation].1;
-            operation += 1;
-        }
-        let replica = (random.unit() * shape.replicas as f64) as usize;
-        let start = arrival as i64;
-        let size = if shape.shared > 0.0 { random.log_normal(1.0, shape.shared) } else { 1.0 };
-        running.push(Running { trace, operation, replica, start, stage: 0, waits_for: 0, size });
-        ready.push(Reverse((start, trace, false)));
-    }
-    let mut free_at: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
-    while let Some(Reverse((now, id, answered))) = ready.pop() {
-        let request = &mut running[id];
-        if answered {
-            request.waits_for -= 1;
-            if request.waits_for > 0 {
-                continue;
-            }
-        }
-        let mut at = match shape.works {
-            Works::Loop(mean) => work(&mut free_at, &mut random, request.replica, 1, now, mean),
-            Works::Workers(threads, mean) => {
-                work(&mut free_at, &mut random, request.replica, threads, now, mean)
-            }
-            Works::Alone(median, spread) => now + random.log_normal(median, spread) as i64,
-        };
-        let stages = shape.operations[request.operation].2;
-        while request.stage < stages.len() && request.waits_for == 0 {
-            for (called, chance) in stages[request.stage] {
-                if random.unit() >= *chance {
-                    continue;
-                }
-                at += 10 + random.exponential(15.0) as i64;
-                let lasts = request.size * random.log_normal(shape.latency.0, shape.latency.1);
-                let end = at + lasts as i64;
-                request.waits_for += 1;
-                ready.push(Reverse((end, id, true)));
-                let sent =
-                    if shape.network > 0.0 { random.exponential(shape.network) } else { 0.0 };
-                let seen = (at + sent as i64).min(end);
-                call(shape, &mut spans, request, called, seen, end);
-            }
-            request.stage += 1;
-        }
-        if request.waits_for == 0 {
-            let start = request.start;
-            spans.push(span(shape, request, "", "", "app", "server", start, at));
-        }
-    }
-    spans
-}
-
-/// When the thread that is free first has done a piece of work.
-fn work(
-    free_at: &mut BTreeMap<usize, Vec<i64>>,
-    random: &mut Random,
-    replica: usize,
-    threads: usize,
-    now: i64,
-    mean: f64,
-) -> i64 {
-    let free = free_at.entry(replica).or_insert_with(|| vec![0; threads]);
-    let first = (0..threads).fold(0, |first, t| if free[t] < free[first] { t } else { first });
-    free[first] = now.max(free[first]) + 20 + random.exponential(mean) as i64;
-    free[first]
-}
-
-fn call(shape: &Shape, spans: &mut Vec<Span>, request: &Running, called: &str, at: i64, end: i64) {
-    let (client, server) = (format!("c{}", spans.len()), format!("s{}", spans.len()));
-    if shape.client_spans {
-        spans.push(span(shape, request, &client, "root", "app", "client", at, end));
-        spans.push(span(shape, request, &server, &client, called, "server", at + 150, end - 150));
-    } else {
-        spans.push(span(shape, request, &server, "root", called, "", at, end));
-    }
-    let last = spans.len() - 1;
-    called.clone_into(&mut spans[last].operation);
-    if shape.client_spans {
-        called.clone_into(&mut spans[last - 1].operation);
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "the columns of a row, in order")]
-fn span(
-    shape: &Shape,
-    request: &Running,
-    id: &str,
-    parent: &str,
-    service: &str,
-    kind: &str,
-    start: i64,
-    end: i64,
-) -> Span {
-    let unit = shape.resolution;
-    let floor = |time: i64| (1_700_000_000_000_000 + time).div_euclid(unit) * unit;
-    Span {
-        trace: format!("t{}", request.trace),
-        id: if id.is_empty() { "root".into() } else { id.into() },
-        parent: parent.into(),
-        service: service.into(),
-        pod: format!("{service}-{}", request.replica),
-        kind: if shape.client_spans { kind.into() } else { String::new() },
-        operation: shape.operations[request.operation].0.into(),
-        start: floor(start),
-        end: floor(end),
-    }
-}

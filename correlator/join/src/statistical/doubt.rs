@@ -9,8 +9,9 @@ use super::group::{DROPPED_MAX, Group, log_total};
 use super::walk::Walker;
 use super::ways::Way;
 
-/// Dropped hypotheses less likely than this are no doubt.
-const DOUBT_MIN: f64 = 1e-3;
+/// Dropped hypotheses less likely than this are no doubt. It is little, because they come in crowds
+/// that say the same of a call.
+const DOUBT_MIN: f64 = 1e-5;
 
 impl Walker<'_> {
     /// What the hypotheses said that there was no room for stays a doubt about those that are kept.

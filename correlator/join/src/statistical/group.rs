@@ -3,15 +3,16 @@
 //!
 //! A hypothesis is one node (a request with its calls so far) for each slot of the group. What is
 //! undecided in two groups is decided independently, so that ten requests in doubt about pairs are
-//! five groups of two hypotheses and not one of thirty-two.
+//! five groups of two hypotheses and not one of thirty-two: see [`super::parting`].
 
 use super::chain::NodeId;
 use super::lattice::{Edge, Lattice, StepOf};
 
-/// So many of the hypotheses that are dropped are remembered as doubts.
-pub(super) const DROPPED_MAX: usize = 32;
+/// So many of the hypotheses that are dropped are remembered as doubts: about as many as two groups
+/// that meet have more than there is room for.
+pub(super) const DROPPED_MAX: usize = 512;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Group {
     /// Slots of the open requests.
     pub(super) slots: Vec<u32>,
@@ -34,6 +35,16 @@ impl Group {
     /// One hypothesis about nothing.
     pub(super) fn empty() -> Self {
         Self { slots: Vec::new(), weights: vec![0.0], nodes: Vec::new(), lattice: Lattice::new() }
+    }
+
+    /// Hypotheses with their weights and nodes.
+    pub(super) fn of(
+        slots: Vec<u32>,
+        weights: Vec<f64>,
+        nodes: Vec<NodeId>,
+        lattice: Lattice,
+    ) -> Self {
+        Self { slots, weights, nodes, lattice }
     }
 
     pub(super) fn len(&self) -> usize {

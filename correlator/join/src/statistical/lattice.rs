@@ -2,7 +2,11 @@
 //!
 //! Each step leads from the hypotheses before to those after it. Forward weights are known when an
 //! edge is recorded; the backward pass gives each edge its posterior, so that what happens later
-//! counts for what was undecided before. Where two groups became one, the way back parts again.
+//! counts for what was undecided before. Where two groups became one, the way back parts again;
+//! where one was parted, it goes on once all parts are through.
+
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use super::counts::{CellId, Gaps};
 use super::order::LAGS;
@@ -46,10 +50,12 @@ pub(super) enum StepOf {
     Other,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Step {
     /// The group began, with one hypothesis.
     Began,
+    /// The group is part of an earlier one, each of whose hypotheses held one of this part's.
+    Parted(Rc<RefCell<Before>>, Vec<u32>),
     Went(StepOf, Vec<Edge>),
     /// Two groups with these weights became one, with these pairs of their hypotheses.
     Merged {
@@ -59,9 +65,36 @@ enum Step {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Lattice {
     steps: Vec<Step>,
+}
+
+/// What the parts of a group went through together.
+#[derive(Debug)]
+struct Before {
+    steps: Vec<Step>,
+    /// By hypothesis: what the parts that are through say of it.
+    backward: Vec<f64>,
+    /// Parts that are not through yet.
+    awaited: usize,
+}
+
+/// What a part says of a hypothesis is never nothing: what the other parts say may exclude the rest.
+const BACKWARD_MIN: f64 = 1e-9;
+
+impl Before {
+    /// A part is through. The last one lets the way back go on.
+    fn deliver(&mut self, ways: &[u32], of_part: &[f64]) -> Option<(Vec<Step>, Vec<f64>)> {
+        for (backward, way) in self.backward.iter_mut().zip(ways) {
+            let later = of_part.get(*way as usize).copied().unwrap_or(0.0);
+            *backward *= later.max(BACKWARD_MIN);
+        }
+        scale(&mut self.backward, |weights| weights.iter().copied().fold(0.0, f64::max));
+        self.awaited -= 1;
+        let steps = (self.awaited == 0).then(|| std::mem::take(&mut self.steps));
+        steps.map(|steps| (steps, std::mem::take(&mut self.backward)))
+    }
 }
 
 impl Lattice {
@@ -86,26 +119,54 @@ impl Lattice {
         self.steps.push(Step::Merged { left, right, pairs });
     }
 
+    /// One record for each part of a group: `ways` is, by part, which of its hypotheses each one of
+    /// the group holds.
+    pub(super) fn part(self, ways: Vec<Vec<u32>>) -> Vec<Self> {
+        let hypotheses = ways.first().map_or(0, Vec::len);
+        let before =
+            Before { steps: self.steps, backward: vec![1.0; hypotheses], awaited: ways.len() };
+        let before = Rc::new(RefCell::new(before));
+        let parted = |ways| Self { steps: vec![Step::Parted(Rc::clone(&before), ways)] };
+        ways.into_iter().map(parted).collect()
+    }
+
     /// Gives every edge its posterior, where the hypotheses at the end have these weights.
     pub(super) fn settle(self, hypotheses: usize, walked: &mut Walked, timelines: &Timelines) {
-        let mut backward = vec![1.0f64; hypotheses];
-        // Ways back that wait until the other half of a merged group is through.
-        let mut aside = Vec::new();
-        let mut posterior = Vec::new();
-        for step in self.steps.into_iter().rev() {
-            match step {
-                Step::Began => backward = aside.pop().unwrap_or_default(),
-                Step::Merged { left, right, pairs } => {
-                    let (of_left, of_right) = part(&left, &right, &pairs, &backward);
-                    aside.push(of_left);
-                    backward = of_right;
-                }
-                Step::Went(of, edges) => {
-                    posterior.clear();
-                    backward = back(&edges, &backward, &mut posterior);
-                    for (edge, &p) in edges.iter().zip(&posterior) {
-                        walked.take(timelines, of, edge.taken.as_ref(), p);
-                    }
+        let mut through = vec![(self.steps, vec![1.0f64; hypotheses])];
+        while let Some((steps, backward)) = through.pop() {
+            settle(steps, backward, &mut through, walked, timelines);
+        }
+    }
+}
+
+/// The way back through some steps; what it leads on to goes to `through`.
+fn settle(
+    steps: Vec<Step>,
+    mut backward: Vec<f64>,
+    through: &mut Vec<(Vec<Step>, Vec<f64>)>,
+    walked: &mut Walked,
+    timelines: &Timelines,
+) {
+    // Ways back that wait until the other half of a merged group is through.
+    let mut aside = Vec::new();
+    let mut posterior = Vec::new();
+    for step in steps.into_iter().rev() {
+        match step {
+            Step::Began => backward = aside.pop().unwrap_or_default(),
+            Step::Parted(before, ways) => {
+                through.extend(before.borrow_mut().deliver(&ways, &backward));
+                backward = aside.pop().unwrap_or_default();
+            }
+            Step::Merged { left, right, pairs } => {
+                let (of_left, of_right) = part(&left, &right, &pairs, &backward);
+                aside.push(of_left);
+                backward = of_right;
+            }
+            Step::Went(of, edges) => {
+                posterior.clear();
+                backward = back(&edges, &backward, &mut posterior);
+                for (edge, &p) in edges.iter().zip(&posterior) {
+                    walked.take(timelines, of, edge.taken.as_ref(), p);
                 }
             }
         }
@@ -148,5 +209,25 @@ fn scale(weights: &mut [f64], by: fn(&[f64]) -> f64) {
     let by = by(weights);
     if by > 0.0 {
         weights.iter_mut().for_each(|w| *w /= by);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_goes_on_once_all_parts_are_through() {
+        let whole = Lattice { steps: vec![Step::Began] };
+        // The group's hypotheses hold the first or the second of each part's.
+        let mut parts = whole.part(vec![vec![0, 0, 1, 1], vec![0, 1, 0, 1]]).into_iter();
+        let mut deliver = |of_part: &[f64]| match parts.next().map(|p| p.steps).as_deref() {
+            Some([Step::Parted(before, ways)]) => before.borrow_mut().deliver(ways, of_part),
+            other => panic!("{other:?}"),
+        };
+        assert!(deliver(&[1.0, 0.5]).is_none());
+        let (steps, backward) = deliver(&[0.2, 1.0]).expect("the last part is through");
+        assert!(matches!(steps[..], [Step::Began]));
+        assert_eq!(backward, [0.2, 1.0, 0.1, 0.5]);
     }
 }

@@ -11,16 +11,13 @@ use super::timeline::Timelines;
 use super::walk::{self, Breadth};
 use super::walked::Walked;
 
-/// A walk that only teaches follows few alternatives: what is seldom teaches little.
-pub(super) const NARROW: Breadth = Breadth { hypotheses: 8, lag: 5.0, reach: 4.0 };
+/// A walk that only teaches follows fewer alternatives: what is seldom teaches little.
+pub(super) const NARROW: Breadth = Breadth { hypotheses: 32, lag: 5.0, reach: 4.0 };
 
-/// The first walk follows a model that is no more than a guess: all its likelihoods are taken to
-/// this power, which keeps more of the alternatives (annealing).
-const FIRST_HEAT: f64 = 0.5;
-
-/// Steps of requests that overlap are less independent than the model takes them to be: their
-/// likelihoods are worth less than their product.
-pub(super) const LATER_HEAT: f64 = 0.8;
+/// The first walks follow a model that is no more than a guess: all its likelihoods are taken to
+/// these powers, which keeps more of the alternatives (annealing). What is learned from all is taken
+/// as it is: flattened likelihoods keep hypotheses that there is no room for.
+const FIRST_HEATS: [f64; 2] = [0.5, 0.8];
 
 /// Requests from which it shows which belief about order is the right one to begin with. The first
 /// walk is rough, and looks at half as many.
@@ -78,10 +75,10 @@ impl<'a> Learner<'a> {
         let orders = [Order::believed(behind); 2];
         let mut learned = Learned { counts: counts.clone(), orders };
         let rough = self.timelines.sample(SAMPLE / 2);
-        let walked = self.walk(&learned, FIRST_HEAT, NARROW, &rough);
+        let walked = self.walk(&learned, FIRST_HEATS[0], NARROW, &rough);
         learned.learn(walked);
         let sample = self.timelines.sample(SAMPLE);
-        let walked = self.walk(&learned, LATER_HEAT, NARROW, &sample);
+        let walked = self.walk(&learned, FIRST_HEATS[1], NARROW, &sample);
         let evidence = walked.evidence;
         learned.learn(walked);
         (learned, evidence)

@@ -54,7 +54,7 @@ impl Pod {
         taken
     }
 
-    /// Puts a group back, less what its hypotheses agree on; one hypothesis is no group.
+    /// Puts a group back in parts, less what its hypotheses agree on; one hypothesis is no group.
     pub(super) fn put(&mut self, mut group: Group, walked: &mut Walked, timelines: &Timelines) {
         for (slot, node) in group.release() {
             self.agreed[slot as usize] = node;
@@ -64,10 +64,12 @@ impl Pod {
             group.lattice.settle(1, walked, timelines);
             return;
         }
-        for slot in &group.slots {
-            self.group_of[*slot as usize] = self.groups.len() as u32;
+        for part in group.part() {
+            for slot in &part.slots {
+                self.group_of[*slot as usize] = self.groups.len() as u32;
+            }
+            self.groups.push(part);
         }
-        self.groups.push(group);
     }
 
     /// Forgets a slot that is in no group; the last one takes its place.
