@@ -4,6 +4,7 @@
 //! of its content, so that nothing later depends on the order of arrival.
 
 mod grouped;
+mod lines;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -108,6 +109,7 @@ impl Slab {
             spans: std::mem::take(&mut self.spans),
             new_spans: std::mem::take(&mut self.new_spans),
             access_logs: std::mem::take(&mut self.access_logs),
+            attempts: std::mem::take(&mut self.attempts),
             copied_spans: std::mem::take(&mut self.copied_spans),
             ..Self::default()
         };
@@ -117,13 +119,14 @@ impl Slab {
             || self.seal_exchanges(has_spans),
             || {
                 others.seal_spans();
-                others.seal_lines();
+                lines::seal(&mut others.access_logs, &others.attempts);
                 others
             },
         );
         let (_, others) = others;
         self.spans = others.spans;
         self.access_logs = others.access_logs;
+        self.attempts = others.attempts;
         self.copied_spans = others.copied_spans;
         self.by_span = others.by_span;
         self.server_spans = others.server_spans;
@@ -154,13 +157,6 @@ impl Slab {
         }
         let is_server = |row: &u32| spans[*row as usize].kind == Kind::Server;
         self.server_spans = (0..spans.len()).map(index).filter(is_server).collect();
-    }
-
-    fn seal_lines(&mut self) {
-        self.access_logs.sort_by_cached_key(|l| {
-            (l.emitter_ip, l.ingest_seq, l.item, l.event_ns, l.request_id, l.end_lo_ns, l.collector)
-        });
-        self.access_logs.dedup_by_key(|l| (l.collector, l.ingest_seq, l.item));
     }
 
     fn seal_exchanges(&mut self, has_spans: bool) {

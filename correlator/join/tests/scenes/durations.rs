@@ -29,7 +29,8 @@ fn two_at_once(scene: &mut Scene) {
 
 /// The line of a request that was not seen, whose try lasted so many milliseconds.
 fn line_of_unseen(scene: &mut Scene, lasted: i64) {
-    scene.log("unseen", 9_200, lasted + 4, 999, &[(&FRONTEND_0, lasted, 200)]);
+    let id = format!("unseen-{}", scene.seen.access_logs.len());
+    scene.log(&id, 9_200, lasted + 4, 999, &[(&FRONTEND_0, lasted, 200)]);
 }
 
 #[track_caller]

@@ -194,6 +194,18 @@ fn call_that_ended_without_a_response_is_no_try_that_was_answered() {
     assert_eq!((tries[1].attempt, tries[1].status, tries[1].source_port), (2, Some(200), None));
 }
 
+#[test]
+fn line_that_is_delivered_twice_is_one_line() {
+    for (collector, later) in [("", 1), ("collector-1", 0), ("collector-1", 1)] {
+        let mut scene = one_request();
+        let mut copy = scene.seen.access_logs[0].clone();
+        copy.collector = collector.into();
+        copy.ingest_seq += later;
+        scene.seen.access_logs.push(copy);
+        check(&scene, WHOLE);
+    }
+}
+
 /// Two requests that the ingress serves at once, over one worker thread.
 pub(crate) fn two_requests(second: (i64, i64)) -> Scene {
     let mut scene = one_request();
