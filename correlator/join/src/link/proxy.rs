@@ -132,7 +132,7 @@ impl Told {
         let mut scene = Scene::new(sight, servers, clients, of_place.to_vec());
         scene.named = Named::new(&scene, lines);
         scene.fit_around_named();
-        scene.half = half.to_vec();
+        scene.half = half.iter().filter(|half| !scene.is_seen_twice(half)).copied().collect();
         scene.narrow();
         scene.withdraw_unproven_lines();
         scene.give_unlisted();

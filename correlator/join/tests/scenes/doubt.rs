@@ -315,6 +315,27 @@ fn request_that_was_never_answered_is_no_candidate_once_its_thread_serves_others
 }
 
 #[test]
+fn unanswered_stream_without_a_number_takes_one_try_and_not_one_for_each_of_its_ends() {
+    let mut scene = Scene::new();
+    scene.arrival(40_000, 100, 185, 300);
+    scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_000, 103, 183, (77, 5)));
+    scene.log("first", 185, 85, 300, &[(&FRONTEND_1, 0, 502), (&FRONTEND_0, 80, 200)]);
+    scene.arrival(40_001, 171, 223, 301);
+    scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_002, 194, 222, (77, 6)));
+    scene.log("second", 223, 52, 301, &[(&FRONTEND_1, 21, 502), (&FRONTEND_0, 28, 502)]);
+    scene.call(&to_pod(&INGRESS, &FRONTEND_1, 50_001, 172, 193, (77, 6)));
+    leave_unanswered(&mut scene);
+    for exchange in scene.seen.exchanges.iter_mut().rev().take(2) {
+        exchange.tcp_seq_req = -1;
+        exchange.protocol = Some("http2".into());
+        exchange.ended_by = "turn".into();
+    }
+    let rows = scene.rows();
+    let first = rows.paths.iter().find(|p| p.hops[0].source_port == Some(40_000)).unwrap();
+    assert!(first.hops.iter().all(|h| h.source_port != Some(50_001)), "{}", line(&rows));
+}
+
+#[test]
 fn call_long_after_a_request_that_was_never_answered_is_not_given_to_it() {
     let mut scene = Scene::new();
     for n in 0..12 {

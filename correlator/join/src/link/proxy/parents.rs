@@ -109,6 +109,23 @@ impl Scene<'_> {
         possible
     }
 
+    /// Whether a call that its server saw may be one that its client saw as well: streams without
+    /// numbers that nobody answered are not linked, and one call takes one try.
+    pub(super) fn is_seen_twice(&self, half: &half::Call) -> bool {
+        let server = self.sight.exchange(half.server);
+        if server.seq_req >= 0 {
+            return false;
+        }
+        (0..self.clients.len()).any(|call| {
+            let client = self.client(call);
+            client.seq_req < 0
+                && client.remote() == server.local()
+                && self.sight.server_of(self.clients[call]).is_none()
+                && client.start_ns <= half.from_ns.saturating_add(half.bound_ns)
+                && half.from_ns.saturating_sub(half.bound_ns) <= client.end_ns
+        })
+    }
+
     /// Strikes the requests that have lines, and none that may list a call.
     fn keep_listing(&self, possible: &mut Vec<usize>, may_list: impl Fn(usize) -> bool) {
         possible.retain(|&s| {
