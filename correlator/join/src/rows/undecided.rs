@@ -1,5 +1,7 @@
 //! Rows of `ambiguous`: what could not be decided, and what belongs to no path.
 
+use std::cmp::Reverse;
+
 use tables::{Ambiguous, Candidate};
 
 use crate::SECOND;
@@ -249,7 +251,7 @@ pub(super) fn undecided(
     // Without posteriors every candidate is as good as another. One that is alone and not proven
     // stands beside a request that nobody saw.
     let p = 1.0 / candidates.len().max(2) as f64;
-    let even = || candidates.iter().map(|&s| (s, p)).collect();
+    let even = || most_present(scope, candidates).into_iter().map(|s| (s, p)).collect();
     let posteriors = scope.relays.statistics.likely(call);
     let evidence = posteriors.map_or("containment", |_| "statistical");
     let likely: Vec<(ExchangeId, f64)> = posteriors.map_or_else(even, <[_]>::to_vec);
@@ -281,6 +283,19 @@ pub(super) fn undecided(
         return vec![row];
     }
     trees.iter().map(|&t| Ambiguous { path_id: Some(hex(ids[t])), ..row.clone() }).collect()
+}
+
+/// As many of the requests as are listed: rather those that were answered than those that nobody
+/// knows how long were served, and rather those that began last. In their order.
+fn most_present(scope: &Scope<'_>, requests: &[ExchangeId]) -> Vec<ExchangeId> {
+    let mut present = requests.to_vec();
+    if present.len() > REQUESTS_MAX {
+        let row = |request: &ExchangeId| scope.sight.exchange(*request);
+        present.sort_by_key(|r| (!row(r).has_response(), Reverse(row(r).start_ns), *r));
+        present.truncate(REQUESTS_MAX);
+        present.sort_by_key(|r| (row(r).start_ns, *r));
+    }
+    present
 }
 
 pub(super) fn orphan_call(scope: &Scope<'_>, call: ExchangeId, why: Reason) -> Ambiguous {

@@ -2,7 +2,7 @@
 //! reason that must be there instead.
 
 use crate::calls::{Call, cart_call, request_from_outside, to_pod};
-use crate::scene::{CART_0, CART_1, FRONTEND_0, FRONTEND_1, INGRESS, Scene, line, ns};
+use crate::scene::{CART_0, CART_1, CART_VIP, FRONTEND_0, FRONTEND_1, INGRESS, Scene, line, ns};
 
 /// A request from the ingress to frontend-0.
 fn request(port: i32, start: i64, end: i64, thread: i64) -> Call<'static> {
@@ -347,4 +347,26 @@ fn call_long_after_a_request_that_was_never_answered_is_not_given_to_it() {
     // By the thread's next request, which was lost.
     scene.call(&cart_call(2_700, 2_720, 5));
     assert_no_hop_to(&scene, "cart-0");
+}
+
+#[test]
+fn of_more_requests_than_are_listed_those_that_were_answered_are() {
+    let mut scene = Scene::new();
+    for n in 0..40 {
+        let start = 10 + i64::from(n);
+        scene.call(&to_pod(&INGRESS, &FRONTEND_0, 51_000 + n, start, start + 2, (77, 300)));
+    }
+    for e in &mut scene.seen.exchanges {
+        (e.tcp_seq_resp, e.first_response_ns, e.response_thread) = (None, None, None);
+        (e.bytes_response, e.ended_by) = (0, "close".into());
+    }
+    scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_000, 102, 178, (77, 5)));
+    let to_cart = Call { to: CART_VIP, ..to_pod(&FRONTEND_0, &CART_1, 52_000, 110, 170, (7, 9)) };
+    scene.call(&to_cart);
+    let rows = scene.rows();
+    let of_call = rows.ambiguous.iter().find(|row| row.segment.starts_with("relay in frontend-0"));
+    let of_call = of_call.unwrap_or_else(|| panic!("{}", line(&rows)));
+    assert_eq!(of_call.candidates.len(), 32);
+    let answered = format!("request from {}:50000", INGRESS.ip);
+    assert!(of_call.candidates.iter().any(|c| c.what == answered), "{:?}", of_call.candidates);
 }
