@@ -42,8 +42,9 @@ class Calls:
                     self.by_destination[hop.destination].append(hop)
 
     def identify(self, hop: AssertedHop, request: TrueRequest) -> TrueHop | None:
-        """The call that this hop is about. One connection carries one call at a time, so the
-        longest overlap tells it; a hop whose client is unknown is looked for in the request."""
+        """The call that this hop is about. One connection carries one call at a time, so its
+        arrival and the longest overlap tell it; a hop whose client is unknown is looked for in the
+        request."""
         if hop.source and hop.requested:
             candidates = self.by_connection[hop.source, hop.requested]
             # A client that the product saw only from the server's side has no requested address
@@ -55,8 +56,15 @@ class Calls:
 
 
 def best(hop: AssertedHop, candidates: list[TrueHop]) -> TrueHop | None:
+    """A client's call begins before it has a connection, and lasts beyond the hop: of calls that
+    wait for one connection, the one that came to its server during the hop is meant."""
     near = [call for call in candidates if overlap(hop, call) >= -CLOCK_NS]
-    return max(near, key=lambda call: overlap(hop, call), default=None)
+    came = [call for call in near if call.arrived_ns is None or is_during(hop, call.arrived_ns)]
+    return max(came or near, key=lambda call: overlap(hop, call), default=None)
+
+
+def is_during(hop: AssertedHop, ns: int) -> bool:
+    return hop.start_ns - CLOCK_NS <= ns <= hop.end_ns + CLOCK_NS
 
 
 def overlap(hop: AssertedHop, call: TrueHop) -> int:

@@ -36,6 +36,8 @@ class TrueHop:
     """The remote end that the server's socket saw."""
     start_ns: int
     end_ns: int
+    arrived_ns: int | None = None
+    """When the server had read it."""
 
     @property
     def number(self) -> int:
@@ -171,6 +173,7 @@ class Sides:
                 arrived_from=received.get(address, {}).get("remote"),
                 start_ns=entry["start_ns"],
                 end_ns=entry["end_ns"],
+                arrived_ns=received.get(address, {}).get("time_ns"),
             )
             for attempt, address in enumerate(tried, 1)
         ]
@@ -196,6 +199,7 @@ class Sides:
             arrived_from=server.get("remote"),
             start_ns=client["start_ns"] if client else seen_ns,
             end_ns=client["end_ns"] if client else seen_ns,
+            arrived_ns=seen_ns,
         )
 
     def server_of(self, call: str, client: dict | None) -> dict:

@@ -101,6 +101,15 @@ class Planted(unittest.TestCase):
         self.spoil(3, start_ns=hop.start_ns + 1000 * MS, end_ns=hop.end_ns + 1000 * MS)
         self.check(false="belongs to request 8", absent="call 7/0/0/0 is not in the path")
 
+    def test_call_that_waited_for_the_connection_of_another_is_not_meant(self):
+        hop = self.requests[0].hops[3]
+        self.requests[0].hops[3] = replace(hop, arrived_ns=hop.start_ns + MS)
+        around = {"start_ns": hop.start_ns - 50 * MS, "end_ns": hop.end_ns + 50 * MS}
+        waiting = replace(hop, call="8/0/0/9", arrived_ns=hop.end_ns + 40 * MS, **around)
+        self.requests[1].hops.append(waiting)
+        judgement = judge(self.path, self.requests[0], Calls(reversed(self.requests)))
+        self.assertEqual(judgement.false, [])
+
     def test_invented_hop_is_false(self):
         invented = {"source": "10.244.2.4:1", "requested": "1.2.3.4:5", "destination": "1.2.3.4:5"}
         self.path.hops.append(replace(self.path.hops[3], position=5, **invented))
