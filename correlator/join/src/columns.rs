@@ -20,6 +20,7 @@ pub(crate) use span::{Kind, Span};
 
 use crate::id::OddIds;
 use crate::names::{Name, Names};
+use crate::order::Named;
 
 /// Raw rows as row structs. Rows that no window needs, and duplicates, do no harm.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +43,16 @@ pub(crate) struct Malformed {
     pub(crate) node: Name,
     /// The door.
     pub(crate) receiver: Option<Name>,
+}
+
+impl Named for Malformed {
+    fn names(&self) -> [Option<Name>; 3] {
+        [Some(self.node), self.receiver, None]
+    }
+
+    fn unnamed(self) -> Self {
+        Self { node: Name::FIRST, receiver: None, ..self }
+    }
 }
 
 /// Raw rows in columns.

@@ -12,6 +12,8 @@ use hashbrown::HashTable;
 pub(crate) struct Name(NonZeroU32);
 
 impl Name {
+    pub(crate) const FIRST: Self = Self(NonZeroU32::MIN);
+
     pub(crate) fn index(self) -> usize {
         self.0.get() as usize - 1
     }
@@ -73,7 +75,7 @@ impl Translation {
 }
 
 fn name_at(index: u32) -> Name {
-    Name(NonZeroU32::MIN.saturating_add(index))
+    Name(Name::FIRST.0.saturating_add(index))
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo): short keys, no seed, so that every run does the same.

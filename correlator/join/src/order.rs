@@ -1,4 +1,6 @@
-//! Orders of many rows by an integer, without comparing rows.
+//! Orders of many rows, the same for any order of arrival.
+
+use crate::names::{Name, Names};
 
 /// Digits of a key, in bits: counts of one digit fit into a core's nearest cache.
 const DIGIT_BITS: u32 = 11;
@@ -31,8 +33,28 @@ pub(crate) fn by_key<T: Copy>(mut values: Vec<(i64, T)>) -> impl Iterator<Item =
     values.into_iter().map(|(_, value)| value)
 }
 
+/// A row whose last fields are names: their numbers depend on arrival, and with them its order.
+pub(crate) trait Named: Copy + Ord {
+    fn names(&self) -> [Option<Name>; 3];
+
+    /// The same for all rows that differ in names alone.
+    fn unnamed(self) -> Self;
+}
+
+/// Sorts rows by all that they hold, those that differ in names alone by their texts.
+pub(crate) fn sort<T: Named>(rows: &mut [T], names: &Names) {
+    rows.sort_unstable();
+    for alike in rows.chunk_by_mut(|a, b| a.unnamed() == b.unnamed()) {
+        alike.sort_by_key(|row| row.names().map(|name| names.text_of(name)));
+    }
+}
+
 /// The rows of all parts by their time, and where that is equal by all that they hold.
-pub(crate) fn merged<T: Copy + Ord>(parts: Vec<Vec<T>>, time_ns: impl Fn(&T) -> i64) -> Vec<T> {
+pub(crate) fn merged<T: Named>(
+    parts: Vec<Vec<T>>,
+    names: &Names,
+    time_ns: impl Fn(&T) -> i64,
+) -> Vec<T> {
     let mut times = Vec::with_capacity(parts.iter().map(Vec::len).sum());
     for (part, rows) in (0_u32..).zip(&parts) {
         times.extend((0_u32..).zip(rows).map(|(at, row)| (time_ns(row), (part, at))));
@@ -40,7 +62,9 @@ pub(crate) fn merged<T: Copy + Ord>(parts: Vec<Vec<T>>, time_ns: impl Fn(&T) -> 
     let in_order = by_key(times).map(|(part, at)| parts[part as usize][at as usize]);
     let mut rows: Vec<T> = in_order.collect();
     for together in rows.chunk_by_mut(|a, b| time_ns(a) == time_ns(b)) {
-        together.sort_unstable();
+        if together.len() > 1 {
+            sort(together, names);
+        }
     }
     rows
 }
@@ -49,6 +73,19 @@ pub(crate) fn merged<T: Copy + Ord>(parts: Vec<Vec<T>>, time_ns: impl Fn(&T) -> 
 mod tests {
     use super::*;
     use crate::seeded::Seeded;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Sent(i64, u64, Name);
+
+    impl Named for Sent {
+        fn names(&self) -> [Option<Name>; 3] {
+            [Some(self.2), None, None]
+        }
+
+        fn unnamed(self) -> Self {
+            Self(self.0, self.1, Name::FIRST)
+        }
+    }
 
     #[test]
     fn order_by_digits_is_the_order_of_a_stable_sort() {
@@ -72,11 +109,15 @@ mod tests {
     fn parts_are_merged_by_time_and_content_whichever_comes_first() {
         for seed in 0..200 {
             let mut random = Seeded::new(seed);
-            let mut rows: Vec<(i64, u64)> =
-                (0..500).map(|_| (random.below(90) as i64, random.below(9))).collect();
-            let parts = rows.chunks(1 + random.below(300) as usize).map(<[_]>::to_vec).collect();
-            rows.sort_unstable();
-            assert_eq!(merged(parts, |row: &(i64, u64)| row.0), rows, "seed {seed}");
+            let mut names = Names::default();
+            let texts = ["b", "a", "d", "c"].map(|text| names.name(text));
+            let mut row =
+                || Sent(random.below(90) as i64, random.below(9), texts[random.below(4) as usize]);
+            let mut rows: Vec<Sent> = (0..500).map(|_| row()).collect();
+            let in_part = 1 + random.below(300) as usize;
+            let parts = rows.chunks(in_part).map(<[_]>::to_vec).collect();
+            rows.sort_by_key(|row| (row.0, row.1, names.text(row.2).to_owned()));
+            assert_eq!(merged(parts, &names, |row: &Sent| row.0), rows, "seed {seed}");
         }
     }
 }

@@ -209,12 +209,16 @@ impl Ownership {
             .or_else(|| self.node_of(end.ip).and_then(|_| newest(self.by_node_port.of(port))))
     }
 
-    /// Services that had this address and port as an endpoint, ready or still serving.
+    /// Services that had this address and port as an endpoint, ready or still serving, in the order
+    /// of the uids of their slices.
     pub(crate) fn services_of_endpoint(&self, end: End, at_ns: i64) -> Vec<(Name, Name)> {
         let slices = self.slices_with(end).filter(|slice| self.is_near(slice, at_ns));
-        let mut found: Vec<(Name, Name)> = slices.map(|s| (s.namespace, s.service)).collect();
-        found.sort_unstable();
-        found.dedup();
+        let mut found: Vec<(Name, Name)> = Vec::new();
+        for service in slices.map(|s| (s.namespace, s.service)) {
+            if !found.contains(&service) {
+                found.push(service);
+            }
+        }
         found
     }
 
@@ -373,4 +377,39 @@ fn slice(names: &mut Names, v: Version<'_, cluster::EndpointSlice>) -> Option<Sl
 
 fn parse_all(addresses: &[String]) -> Vec<Address> {
     addresses.iter().filter_map(|a| Address::parse(a)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_of_an_endpoint_come_in_an_order_that_no_name_seen_before_changes() {
+        let slice = |service: &str| tables::ClusterObject {
+            kind: "endpointslice".into(),
+            uid: format!("uid-{service}"),
+            body: serde_json::to_string(&cluster::EndpointSlice {
+                service_name: Some(service.into()),
+                endpoints: vec![cluster::Endpoint {
+                    ip: "10.0.0.1".into(),
+                    ready: true,
+                    ..Default::default()
+                }],
+                ..Default::default()
+            })
+            .unwrap(),
+            ..Default::default()
+        };
+        let objects = [slice("cart"), slice("shop")];
+        let end = End { ip: Address::parse("10.0.0.1").unwrap(), port: 80 };
+        for seen_before in [["cart", "shop"], ["shop", "cart"]] {
+            let mut names = Names::default();
+            seen_before.map(|text| names.name(text));
+            let of_objects: Vec<&tables::ClusterObject> = objects.iter().collect();
+            let owners = Ownership::new(&of_objects, &mut names, &Settings::default());
+            let found = owners.services_of_endpoint(end, 0);
+            let found: Vec<&str> = found.iter().map(|&(_, name)| names.text(name)).collect();
+            assert_eq!(found, ["cart", "shop"]);
+        }
+    }
 }

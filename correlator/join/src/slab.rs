@@ -15,6 +15,7 @@ use hashbrown::HashTable;
 use crate::address::{End, MIX};
 use crate::columns::{AccessLog, Attempt, Ending, Exchange, Kind, Malformed, Role, Span};
 use crate::id::Id;
+use crate::names::Names;
 use crate::slab::grouped::Grouped;
 use crate::slab::turns::Turns;
 use crate::{order, parallel};
@@ -104,7 +105,7 @@ impl Slab {
     }
 
     /// Sorts and indexes what was added.
-    pub(crate) fn seal(&mut self, threads: usize) {
+    pub(crate) fn seal(&mut self, names: &Names, threads: usize) {
         let mut others = Self {
             spans: std::mem::take(&mut self.spans),
             new_spans: std::mem::take(&mut self.new_spans),
@@ -116,10 +117,10 @@ impl Slab {
         let has_spans = !others.spans.is_empty() || !others.new_spans.is_empty();
         let others = parallel::both(
             threads,
-            || self.seal_exchanges(has_spans),
+            || self.seal_exchanges(names, has_spans),
             || {
-                others.seal_spans();
-                lines::seal(&mut others.access_logs, &others.attempts);
+                others.seal_spans(names);
+                lines::seal(&mut others.access_logs, &others.attempts, names);
                 others
             },
         );
@@ -130,15 +131,15 @@ impl Slab {
         self.copied_spans = others.copied_spans;
         self.by_span = others.by_span;
         self.server_spans = others.server_spans;
-        self.malformed.sort_unstable();
-        self.endings.sort_unstable();
+        order::sort(&mut self.malformed, names);
+        order::sort(&mut self.endings, names);
         self.is_sealed = true;
     }
 
-    fn seal_spans(&mut self) {
+    fn seal_spans(&mut self, names: &Names) {
         let mut parts = std::mem::take(&mut self.new_spans);
         parts.push(std::mem::take(&mut self.spans));
-        self.spans = order::merged(parts, |span| span.end_ns);
+        self.spans = order::merged(parts, names, |span| span.end_ns);
         // Equal rows may come by two ways; different ones under one id are both kept, for neither
         // can be told to be the true one.
         let copied = &mut self.copied_spans;
@@ -159,10 +160,10 @@ impl Slab {
         self.server_spans = (0..spans.len()).map(index).filter(is_server).collect();
     }
 
-    fn seal_exchanges(&mut self, has_spans: bool) {
+    fn seal_exchanges(&mut self, names: &Names, has_spans: bool) {
         let mut parts = std::mem::take(&mut self.new_exchanges);
         parts.push(std::mem::take(&mut self.exchanges));
-        self.exchanges = order::merged(parts, |exchange| exchange.end_ns);
+        self.exchanges = order::merged(parts, names, |exchange| exchange.end_ns);
         self.keep_last_words();
         let exchanges = &self.exchanges;
         self.unended = HashTable::new();

@@ -192,8 +192,10 @@ impl Slabs {
     pub(crate) fn seal(&mut self, windows: Range<u32>, threads: usize) -> Vec<u32> {
         let mut sealed = Vec::new();
         for window in windows {
-            if let Some(slab) = self.slab_mut(window).filter(|slab| !slab.is_sealed()) {
-                slab.seal(threads);
+            let Some(at) = window.checked_sub(self.first) else { continue };
+            let slab = self.slabs.get_mut(at as usize).filter(|slab| !slab.is_sealed());
+            if let Some(slab) = slab {
+                slab.seal(&self.names, threads);
                 sealed.push(window);
             }
         }
@@ -236,10 +238,6 @@ impl Slabs {
 
     pub(crate) fn slab(&self, window: u32) -> Option<&Slab> {
         self.slabs.get(window.checked_sub(self.first)? as usize)
-    }
-
-    pub(crate) fn slab_mut(&mut self, window: u32) -> Option<&mut Slab> {
-        self.slabs.get_mut(window.checked_sub(self.first)? as usize)
     }
 
     fn of(&self, id: RowId) -> &Slab {

@@ -7,6 +7,7 @@ use crate::address::{Address, End};
 use crate::columns::read::{Batch, ColumnError, long};
 use crate::columns::{Columns, Malformed};
 use crate::names::{Name, Translation};
+use crate::order::Named;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Role {
@@ -66,6 +67,16 @@ pub(crate) struct Exchange {
     pub(crate) attributed_by: Option<Name>,
     /// Pod, or namespace on a node where the pod is not known: what "inside one pod" means.
     pub(crate) place: u32,
+}
+
+impl Named for Exchange {
+    fn names(&self) -> [Option<Name>; 3] {
+        [Some(self.node), self.pod, self.attributed_by]
+    }
+
+    fn unnamed(self) -> Self {
+        Self { node: Name::FIRST, pod: None, attributed_by: None, place: 0, ..self }
+    }
 }
 
 const NONE_NS: i64 = i64::MIN;

@@ -7,6 +7,7 @@ use crate::address::{Address, End, Tuple};
 use crate::columns::read::{Batch, ColumnError};
 use crate::columns::{Columns, Malformed};
 use crate::names::{Name, Translation};
+use crate::order::Named;
 
 /// One sighting of a conntrack entry that translates. Ordered by when it began, then by content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +29,16 @@ pub(crate) struct Ending {
     pub(crate) event_ns: i64,
     pub(crate) cause: EndCause,
     pub(crate) node: Name,
+}
+
+impl Named for Ending {
+    fn names(&self) -> [Option<Name>; 3] {
+        [Some(self.node), None, None]
+    }
+
+    fn unnamed(self) -> Self {
+        Self { node: Name::FIRST, ..self }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

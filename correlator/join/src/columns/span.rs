@@ -8,6 +8,7 @@ use crate::columns::Columns;
 use crate::columns::read::{Batch, ColumnError, int};
 use crate::id::{self, Id};
 use crate::names::{Name, Translation};
+use crate::order::Named;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -52,6 +53,16 @@ impl Span {
         names.apply_to(&mut self.pod);
         names.apply_to(&mut self.method);
         names.apply_to(&mut self.route);
+    }
+}
+
+impl Named for Span {
+    fn names(&self) -> [Option<Name>; 3] {
+        [self.pod, self.method, self.route]
+    }
+
+    fn unnamed(self) -> Self {
+        Self { pod: None, method: None, route: None, place: None, ..self }
     }
 }
 

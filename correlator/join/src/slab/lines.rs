@@ -8,11 +8,13 @@ use hashbrown::HashTable;
 
 use crate::address::MIX;
 use crate::columns::{AccessLog, Attempt};
+use crate::names::Names;
 
 /// Sorts lines and drops copies. `attempts` are those of all lines.
-pub(super) fn seal(lines: &mut Vec<AccessLog>, attempts: &[Attempt]) {
+pub(super) fn seal(lines: &mut Vec<AccessLog>, attempts: &[Attempt], names: &Names) {
     lines.sort_by_cached_key(|l| {
-        (l.emitter_ip, l.ingest_seq, l.item, l.event_ns, l.request_id, l.end_lo_ns, l.collector)
+        let collector = names.text(l.collector);
+        (l.emitter_ip, l.ingest_seq, l.item, l.event_ns, l.request_id, l.end_lo_ns, collector)
     });
     lines.dedup_by_key(|l| (l.collector, l.ingest_seq, l.item));
     let mut kept: HashTable<u32> = HashTable::with_capacity(lines.len());

@@ -20,9 +20,9 @@ fn span_that_is_its_own_ancestor_causes_nothing() {
 fn spans_that_differ_under_one_id_give_the_same_rows_in_any_order() {
     let mut scene = Scene::new();
     request_from_outside(&mut scene, 0, 100, 180, 5);
-    for status in [200, 500] {
+    for (status, route) in [(200, "/a"), (500, "/a"), (500, "/b")] {
         let span = scene.server_span("a", None, &FRONTEND_0, (INGRESS.ip, 50_000), 103, 177);
-        span.status_code = Some(status);
+        (span.status_code, span.route) = (Some(status), Some(route.into()));
         span.request_id = Some(format!("id-{status}"));
     }
     let rows = scene.rows();

@@ -272,6 +272,22 @@ fn interchangeable_calls_of_one_worker_are_ambiguous_and_never_guessed() {
     assert_eq!(undecided, ["AMBIG_TIME_ONLY"; 4]);
 }
 
+#[test]
+fn copies_of_a_line_by_two_collectors_give_the_same_rows_in_any_order() {
+    // Only the order of the lines tells these apart, and it is known where they came one way.
+    let mut scene = two_requests((101, 181));
+    for line in &mut scene.seen.access_logs {
+        (line.collector, line.bytes_received) = ("collector-1".into(), None);
+        line.attempts[0].ip = None;
+    }
+    let mut copy = scene.seen.access_logs[0].clone();
+    copy.collector = "collector-2".into();
+    scene.seen.access_logs.push(copy);
+    let rows = scene.rows();
+    scene.seen.access_logs.reverse();
+    assert_eq!(scene.rows(), rows, "{}", line(&rows));
+}
+
 /// What may label two requests that one line fits; the other's was lost.
 fn labels(id: Option<&str>) -> Vec<Vec<String>> {
     let mut scene = two_requests((101, 181));
