@@ -6,12 +6,15 @@
 mod by_span;
 mod company;
 mod decided;
+mod elsewhere;
 mod half;
 pub(crate) mod place;
 mod set_clock;
 mod statistics;
 mod thread;
 mod unseen;
+mod unseen_cause;
+mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,9 +23,9 @@ use crate::link::{Parent, balancer};
 use crate::parallel;
 use crate::reason::Reason;
 use crate::relay::decided::Decided;
+use crate::relay::elsewhere::Elsewhere;
 use crate::relay::half::HalfCalls;
 use crate::relay::statistics::Statistics;
-use crate::relay::unseen::Unseen;
 use crate::row_map::RowMap;
 use crate::sight::Sight;
 use crate::slab::{ExchangeId, LogId};
@@ -77,7 +80,7 @@ pub(crate) struct Relays {
 impl Relays {
     pub(crate) fn decide(sight: &Sight<'_>) -> Self {
         let lines = Lines::new(sight);
-        let unseen = Unseen::new(sight);
+        let elsewhere = Elsewhere::new(sight);
         let mut relays = Self {
             parents: sight.row_map(),
             made_for: sight.row_map(),
@@ -88,17 +91,18 @@ impl Relays {
         let from_ns = place::reach_back(sight);
         let decided = parallel::map(sight.settings.threads, 0..from_ns.len(), |place| {
             let scene = place::scene(sight, place as u32, from_ns[place])?;
-            Some(Decided::new(sight, &scene, &lines, &unseen, &relays.half_calls))
+            Some(Decided::new(sight, &scene, &lines, &elsewhere, &relays.half_calls))
         });
         let mut suspected = Vec::new();
         for mut of_place in decided.into_iter().flatten() {
             suspected.extend(of_place.suspected.take());
             relays.take(of_place);
         }
+        unseen_cause::strike_others(sight, &elsewhere, &mut relays.others);
         relays.balancers = balancer::lines_of_arrivals(sight);
         relays.sampled = sight.sampled_places();
         let by_places = relays.made.len();
-        statistics::decide(sight, &mut relays, &unseen);
+        statistics::decide(sight, &mut relays, &elsewhere);
         if relays.made.len() > by_places {
             relays.made.sort_unstable();
         }

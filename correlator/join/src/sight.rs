@@ -374,6 +374,11 @@ impl<'a> Sight<'a> {
         is_its_own.then(|| (exchange, spans.is_by_time(span.row)))
     }
 
+    /// Whether a server span tells of a request that was not seen, for all that is in sight.
+    pub(crate) fn is_unseen(&self, span: SpanId) -> bool {
+        self.evidence(span.window).is_some() && self.turn_of(span).is_none()
+    }
+
     /// How the connection of an exchange ended, as far as it has.
     pub(crate) fn end_cause(&self, exchange: &Exchange) -> Option<EndCause> {
         let windows = (self.earliest()..self.window + 2).rev();

@@ -6,7 +6,7 @@
 
 mod turn;
 
-pub(super) use turn::OVERLAP_NS;
+pub(crate) use turn::{OVERLAP_NS, is_of_one_clock};
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::slab::{ExchangeId, RowId};
 
 /// Wall clock stamps of an SDK against boot clock stamps of the kernel on one node: the clock
 /// epoch is a sample, and a span may begin just before the call that returned the bytes does.
-const SAME_NODE_TOLERANCE_NS: i64 = 2_000_000;
+pub(crate) const SAME_NODE_TOLERANCE_NS: i64 = 2_000_000;
 
 /// A request that some span tells of, and when it was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl SpanLinks {
             if span.peer().is_none() {
                 nameless.entry(place).or_default().push(row);
             } else if let Some(exchange) = turn::turn_of(view, place, span)
-                && turn::is_of_one_clock(view, span, exchange)
+                && is_of_one_clock(view, span, exchange)
             {
                 links.take(row, exchange);
             } else {
@@ -122,7 +122,7 @@ impl SpanLinks {
         let decided = matching::forced(&candidates, &vec![1; free.len()]);
         for (&span, slot) in spans.iter().zip(decided) {
             let Some(exchange) = slot.map(|slot: usize| free[slot]) else { continue };
-            if turn::is_of_one_clock(view, &slab.spans[span as usize], exchange) {
+            if is_of_one_clock(view, &slab.spans[span as usize], exchange) {
                 self.take(span, exchange);
                 self.by_time.push(span);
             }

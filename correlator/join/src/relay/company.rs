@@ -13,8 +13,8 @@ pub(super) struct Company {
     without_span: usize,
     /// Requests that began while another one was served.
     pub(super) beside: usize,
-    busy_ns: f64,
-    lasted_ns: f64,
+    busy_ns: i64,
+    lasted_ns: i64,
 }
 
 impl Company {
@@ -30,12 +30,12 @@ impl Company {
         company.requests = times.len();
         let mut until_ns = i64::MIN;
         for &(start_ns, end_ns) in &times {
-            company.busy_ns += (end_ns - start_ns) as f64;
+            company.busy_ns = company.busy_ns.saturating_add(end_ns - start_ns);
             company.beside += usize::from(start_ns < until_ns);
             until_ns = until_ns.max(end_ns);
         }
         let first_ns = times.first().map_or(until_ns, |&(start_ns, _)| start_ns);
-        company.lasted_ns = until_ns.saturating_sub(first_ns).max(sight.settings.window_ns) as f64;
+        company.lasted_ns = until_ns.saturating_sub(first_ns).max(sight.settings.window_ns);
         company
     }
 
@@ -45,8 +45,8 @@ impl Company {
             requests: self.requests + other.requests,
             without_span: self.without_span + other.without_span,
             beside: self.beside + other.beside,
-            busy_ns: self.busy_ns + other.busy_ns,
-            lasted_ns: self.lasted_ns + other.lasted_ns,
+            busy_ns: self.busy_ns.saturating_add(other.busy_ns),
+            lasted_ns: self.lasted_ns.saturating_add(other.lasted_ns),
         }
     }
 
@@ -61,7 +61,8 @@ impl Company {
     /// independently: then it is as if the next one would be.
     pub(super) fn rate(&self) -> f64 {
         let requests = self.requests.max(1) as f64;
-        let by_chance = self.busy_ns * (requests + 3.0) / requests / self.lasted_ns.max(1.0);
+        let (busy_ns, lasted_ns) = (self.busy_ns as f64, self.lasted_ns.max(1) as f64);
+        let by_chance = busy_ns * (requests + 3.0) / requests / lasted_ns;
         match self.beside {
             0 => by_chance.min(1.0 / (requests + 1.0)),
             beside => by_chance.max(beside as f64 / requests),

@@ -5,11 +5,11 @@ use crate::columns::Exchange;
 use crate::link::Parent;
 use crate::link::proxy::{Lines, Told};
 use crate::reason::Reason;
+use crate::relay::elsewhere::Elsewhere;
 use crate::relay::half::{self, HalfCalls};
 use crate::relay::place::Scene;
 use crate::relay::set_clock::SetClock;
 use crate::relay::thread::Threads;
-use crate::relay::unseen::Unseen;
 use crate::relay::{Cause, Made, by_span};
 use crate::sight::Sight;
 use crate::slab::ExchangeId;
@@ -37,7 +37,7 @@ impl Decided {
         sight: &Sight<'_>,
         scene: &Scene,
         lines: &Lines,
-        unseen: &Unseen,
+        elsewhere: &Elsewhere<'_>,
         half: &HalfCalls,
     ) -> Self {
         let Scene { place, servers, clients } = scene;
@@ -47,7 +47,7 @@ impl Decided {
         let told = lines.of(*place).map(|_| tell());
         let suspected = half::Place::new(sight, half, scene, told.as_ref());
         let mut decided = Self { proxy, told, suspected, ..Self::default() };
-        let mut context = Context::new(sight, scene, unseen);
+        let mut context = Context::new(sight, scene, elsewhere);
         for (index, &call) in clients.iter().enumerate() {
             let cause = match (context.cause_by_span(call), &decided.told) {
                 (Some(cause), _) => cause,
@@ -92,15 +92,19 @@ fn cause_in_proxy(told: &Told, doubt: Option<Reason>, call: usize) -> Cause {
 pub(super) struct Context<'a> {
     pub(super) sight: &'a Sight<'a>,
     scene: &'a Scene,
-    unseen: &'a Unseen,
+    elsewhere: &'a Elsewhere<'a>,
     set_clock: SetClock<'a>,
     /// Made when the first call asks.
     threads: Option<Threads<'a>>,
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(sight: &'a Sight<'a>, scene: &'a Scene, unseen: &'a Unseen) -> Self {
-        Self { sight, scene, unseen, set_clock: SetClock::new(sight, scene), threads: None }
+    pub(super) fn new(
+        sight: &'a Sight<'a>,
+        scene: &'a Scene,
+        elsewhere: &'a Elsewhere<'a>,
+    ) -> Self {
+        Self { sight, scene, elsewhere, set_clock: SetClock::new(sight, scene), threads: None }
     }
 
     pub(super) fn cause_by_span(&mut self, call: ExchangeId) -> Option<Cause> {
@@ -154,9 +158,9 @@ impl<'a> Context<'a> {
     pub(super) fn threads(&mut self) -> &mut Threads<'a> {
         let place = self.scene.place;
         let is_explained = |call: &Exchange| {
-            self.unseen.is_asked(place, call.start_ns) || !self.set_clock.is_sure_at(call)
+            self.elsewhere.unseen.is_asked(place, call.start_ns) || !self.set_clock.is_sure_at(call)
         };
-        let new = || Threads::new(self.sight, self.scene, self.unseen, is_explained);
+        let new = || Threads::new(self.sight, self.scene, self.elsewhere, is_explained);
         self.threads.get_or_insert_with(new)
     }
 
@@ -199,7 +203,7 @@ impl<'a> Context<'a> {
         let row = self.sight.exchange(call);
         let lost = self.sight.coverage.whole(Some(row.node), row.start_ns, row.end_ns).err();
         let is_too_old = row.start_ns < self.sight.known_from(self.scene.place);
-        let is_asked = self.unseen.is_asked(self.scene.place, row.start_ns);
+        let is_asked = self.elsewhere.unseen.is_asked(self.scene.place, row.start_ns);
         let known = is_too_old
             .then_some(Reason::MissingBeyondGuard)
             .or(is_asked.then_some(Reason::MissingLate));

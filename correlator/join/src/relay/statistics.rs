@@ -20,9 +20,9 @@ use std::collections::BTreeMap;
 use crate::calibration::{Calibration, Trials};
 use crate::link::Parent;
 use crate::reason::Reason;
+use crate::relay::elsewhere::Elsewhere;
 use crate::relay::statistics::part::Part;
 use crate::relay::statistics::population::{Population, Standing};
-use crate::relay::unseen::Unseen;
 use crate::relay::{Cause, Relays};
 use crate::sight::Sight;
 use crate::slab::ExchangeId;
@@ -70,12 +70,12 @@ impl Statistics {
 }
 
 /// Asks about the calls of the window that are undecided for little but their times.
-pub(super) fn decide(sight: &Sight<'_>, relays: &mut Relays, unseen: &Unseen) {
+pub(super) fn decide(sight: &Sight<'_>, relays: &mut Relays, elsewhere: &Elsewhere<'_>) {
     let asked: Vec<ExchangeId> = relays
         .others
         .iter()
         .filter(|(call, _)| call.window == sight.window)
-        .filter(|(call, cause)| is_of_time_only(sight, unseen, **call, cause))
+        .filter(|(call, cause)| is_of_time_only(sight, elsewhere, **call, cause))
         .map(|(call, _)| *call)
         // What a proxy did is told by its log.
         .filter(|&call| !relays.proxy_places.contains(&sight.exchange(call).place))
@@ -88,7 +88,7 @@ pub(super) fn decide(sight: &Sight<'_>, relays: &mut Relays, unseen: &Unseen) {
         relays.doubt_more(call, Reason::AmbigDense);
     }
     for part in &parts {
-        let population = Population::new(sight, part, unseen);
+        let population = Population::new(sight, part, elsewhere);
         if population.is_dense() {
             part.asked.iter().for_each(|&call| relays.doubt_more(call, Reason::AmbigDense));
         } else {
@@ -99,14 +99,19 @@ pub(super) fn decide(sight: &Sight<'_>, relays: &mut Relays, unseen: &Unseen) {
 
 /// Whether times are all that could tell more. Few lost events are no reason not to ask: a request
 /// of which neither end was seen is rare, and one of which one end was is known to be there.
-fn is_of_time_only(sight: &Sight<'_>, unseen: &Unseen, call: ExchangeId, cause: &Cause) -> bool {
+fn is_of_time_only(
+    sight: &Sight<'_>,
+    elsewhere: &Elsewhere<'_>,
+    call: ExchangeId,
+    cause: &Cause,
+) -> bool {
     match cause {
         Cause::Undecided { why: Reason::AmbigTimeOnly, .. } => true,
         Cause::Undecided { why: Reason::MissingLostEvents, .. } => {
             let row = sight.exchange(call);
             let (node, from_ns, to_ns) = (Some(row.node), row.start_ns, row.end_ns);
             sight.coverage.nearly_whole(node, from_ns, to_ns).is_ok()
-                && !unseen.is_asked(row.place, from_ns)
+                && !elsewhere.unseen.is_asked(row.place, from_ns)
         }
         _ => false,
     }

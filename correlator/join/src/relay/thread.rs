@@ -11,16 +11,13 @@ use crate::names::Name;
 use crate::ownership::Owner;
 use crate::reason::Reason;
 use crate::relay::Cause;
-use crate::relay::company::{self, Company};
+use crate::relay::company::Company;
 use crate::relay::decided::Doubt;
+use crate::relay::elsewhere::Elsewhere;
 use crate::relay::place::Scene;
-use crate::relay::set_clock;
-use crate::relay::unseen::Unseen;
+use crate::relay::workload::{self, Habits, Ways};
 use crate::sight::Sight;
-use crate::slab::{ExchangeId, RowId};
-
-/// So many requests without a contradiction show that a process serves each on one thread.
-const BOUND_EXCHANGES_MIN: usize = 8;
+use crate::slab::ExchangeId;
 
 /// The greatest probability of a request without a trace, beside one that was seen, at which
 /// containment decides: two in a million calls, a fifth of what exact links may be wrong in.
@@ -36,7 +33,7 @@ const STRAY_CALLS_PART: usize = 16;
 pub(super) struct Threads<'a> {
     sight: &'a Sight<'a>,
     scene: &'a Scene,
-    unseen: &'a Unseen,
+    elsewhere: &'a Elsewhere<'a>,
     /// Its requests, by index into `scene.servers`.
     open: Intervals,
     /// What it also calls while it serves no request: on a timer, say.
@@ -45,37 +42,8 @@ pub(super) struct Threads<'a> {
     /// How probable it is that, beside a request that was seen, another one was served of which no
     /// trace is left.
     unseen_beside: Option<f64>,
-    /// How the processes of all pods of the workload work, as far as it was asked.
-    workload: Option<Workload>,
     /// Of processes that were asked about: whether their threads call for themselves.
     call_for_themselves: BTreeMap<u32, bool>,
-}
-
-/// How one process works.
-#[derive(Debug, Default)]
-struct Habits {
-    requests: usize,
-    threads: BTreeSet<u32>,
-    /// A request or a call was answered on another thread than it began on, or a thread served two
-    /// requests at once.
-    is_free: bool,
-}
-
-impl Habits {
-    /// Every request is served by one thread that does nothing else meanwhile, as far as enough
-    /// requests show.
-    fn is_bound(&self) -> bool {
-        !self.is_free && self.requests >= BOUND_EXCHANGES_MIN
-    }
-}
-
-/// How the processes of a workload work: they all run the same code.
-#[derive(Clone, Copy, Debug)]
-struct Workload {
-    /// All together serve each request on one thread, as far as enough requests show.
-    is_bound: bool,
-    /// And some process on several.
-    is_bound_on_several: bool,
 }
 
 impl<'a> Threads<'a> {
@@ -83,7 +51,7 @@ impl<'a> Threads<'a> {
     pub(super) fn new(
         sight: &'a Sight<'a>,
         scene: &'a Scene,
-        unseen: &'a Unseen,
+        elsewhere: &'a Elsewhere<'a>,
         is_explained: impl Fn(&Exchange) -> bool,
     ) -> Self {
         let exchanges = scene.servers.iter().map(|&s| sight.exchange(s));
@@ -92,16 +60,15 @@ impl<'a> Threads<'a> {
         let unasked = calls.filter(|c| open.around(c.start_ns, c.start_ns).is_empty());
         let unasked = unasked.filter(|c| !is_explained(c));
         let called_unasked = unasked.map(|c| c.remote()).collect();
-        let habits = habits(sight, scene.place);
+        let habits = workload::habits(sight, scene.place);
         Self {
             sight,
             scene,
-            unseen,
+            elsewhere,
             open,
             called_unasked,
             habits,
             unseen_beside: None,
-            workload: None,
             call_for_themselves: BTreeMap::new(),
         }
     }
@@ -193,36 +160,12 @@ impl<'a> Threads<'a> {
         let Some(habits) = self.habits.get(&process).filter(|h| !h.is_free) else { return false };
         let (is_shown, has_several) = (habits.is_bound(), habits.threads.len() > 1);
         let is_asked = open > 1 || is_doubted;
-        (is_shown || is_asked && self.workload().is_bound)
-            && (!is_doubted || has_several || self.workload().is_bound_on_several)
+        (is_shown || is_asked && self.ways().is_bound)
+            && (!is_doubted || has_several || self.ways().is_bound_on_several)
     }
 
-    fn workload(&mut self) -> Workload {
-        let known = self.workload;
-        let found = known.unwrap_or_else(|| {
-            let alike = self.places_alike().into_iter();
-            let all: Vec<Habits> =
-                alike.flat_map(|place| habits(self.sight, place).into_values()).collect();
-            let requests: usize = all.iter().map(|h| h.requests).sum();
-            let is_bound = requests >= BOUND_EXCHANGES_MIN && all.iter().all(|h| !h.is_free);
-            let several = |h: &Habits| h.threads.len() > 1;
-            Workload { is_bound, is_bound_on_several: is_bound && all.iter().any(several) }
-        });
-        self.workload = Some(found);
-        found
-    }
-
-    /// The places of the workload that the scene is of.
-    fn places_alike(&self) -> Vec<u32> {
-        let (sight, owners) = (self.sight, self.sight.owners);
-        let workload = |pod: Name| {
-            let pod = owners.pod(pod)?;
-            Some((pod.namespace, pod.workload?))
-        };
-        let own = self.scene.servers.first().and_then(|&s| sight.exchange(s).pod);
-        let Some(own) = own.and_then(workload) else { return vec![self.scene.place] };
-        let pods = sight.slabs.places_of_pods();
-        pods.filter(|(pod, _)| workload(*pod) == Some(own)).map(|(_, place)| place).collect()
+    fn ways(&self) -> Ways {
+        self.elsewhere.workloads.ways(self.scene.place)
     }
 
     /// Whether a request that nobody saw is so improbable beside one that was that a loss of events
@@ -235,7 +178,8 @@ impl<'a> Threads<'a> {
         }
         let unseen = self.unseen_beside.unwrap_or_else(|| self.find_unseen_beside(client.node));
         self.unseen_beside = Some(unseen);
-        unseen <= UNSEEN_BESIDE_MAX && !self.unseen.is_told(self.scene.place, client.start_ns)
+        unseen <= UNSEEN_BESIDE_MAX
+            && !self.elsewhere.unseen.is_told(self.scene.place, client.start_ns)
     }
 
     /// A request leaves no trace where both of its ends were lost, or its only one, and no span tells
@@ -250,10 +194,7 @@ impl<'a> Threads<'a> {
         let unseen = lost * own.rate() * own.untold();
         // Its like run the same code, and a few pods say more than one.
         if unseen > UNSEEN_BESIDE_MAX && own.beside == 0 {
-            let alike = self.places_alike().into_iter();
-            let alike =
-                alike.map(|place| Company::new(self.sight, company::servers(self.sight, place)));
-            let alike = alike.fold(Company::default(), Company::and);
+            let alike = self.elsewhere.workloads.company(self.scene.place);
             return unseen.min(lost * alike.rate() * alike.untold());
         }
         unseen
@@ -318,38 +259,4 @@ impl<'a> Threads<'a> {
         let server = self.sight.exchange(server);
         server.has_response() || at_ns <= server.end_ns
     }
-}
-
-/// What the windows in sight show of the processes of a place. What was served at once is not seen
-/// in stamps that may be of two clocks.
-fn habits(sight: &Sight<'_>, place: u32) -> BTreeMap<u32, Habits> {
-    let mut habits: BTreeMap<u32, Habits> = BTreeMap::new();
-    let mut busy_until: BTreeMap<(u32, u32), i64> = BTreeMap::new();
-    for window in sight.first_of(place)..sight.window + 2 {
-        let Some(slab) = sight.slabs.slab(window) else { continue };
-        let visible = sight.view().visible(window);
-        let is_seen = |row: &&u32| {
-            (**row as usize) < visible && sight.is_last_word(RowId { window, row: **row })
-        };
-        for &row in slab.servers(place).iter().filter(is_seen) {
-            let row = &slab.exchanges[row as usize];
-            if set_clock::doubt_of(sight, row).is_some() {
-                continue;
-            }
-            let busy = busy_until.entry((row.process, row.thread)).or_insert(i64::MIN);
-            let overlaps = row.start_ns < *busy;
-            *busy = (*busy).max(row.end_ns);
-            let of_process = habits.entry(row.process).or_default();
-            of_process.requests += 1;
-            of_process.threads.insert(row.thread);
-            of_process.is_free |=
-                overlaps || row.response_thread().is_some_and(|t| t != row.thread);
-        }
-        for &row in slab.clients(place).iter().filter(is_seen) {
-            let row = &slab.exchanges[row as usize];
-            habits.entry(row.process).or_default().is_free |=
-                row.response_thread().is_some_and(|t| t != row.thread);
-        }
-    }
-    habits
 }

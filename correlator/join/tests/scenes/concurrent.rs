@@ -2,7 +2,7 @@
 
 use join::WindowRows;
 
-use crate::calls::{Call, to_pod};
+use crate::calls::{Call, cart_call, to_pod};
 use crate::scene::{
     CART_0, CART_1, CART_VIP, FRONTEND_0, FRONTEND_1, INGRESS, Pod, Scene, line, ns,
 };
@@ -139,6 +139,85 @@ fn span_parents_tell_concurrent_calls_apart_where_threads_can_not() {
     let rows = scene.rows();
     assert_each_has_its_cart(&rows);
     assert!(rows.paths[0].hops[2].reasons.contains(&"OK_EXACT_ID".to_owned()));
+}
+
+/// The same without the second request's exchange in frontend-0, but with an earlier one that came
+/// on its connection.
+fn without_second_request(is_connection_known: bool) -> Scene {
+    let mut scene = traced_event_loop();
+    let served = |e: &tables::Exchange| e.role == "server" && e.local_ip == FRONTEND_0.ip;
+    scene.seen.exchanges.retain(|e| !served(e) || e.remote_port != 50_001);
+    if is_connection_known {
+        scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_001, -5_000, -4_990, (77, 5)));
+    }
+    scene
+}
+
+/// Whether the first request made no other call than its own, or may have made both.
+#[track_caller]
+fn assert_first_is(verdict: &str, scene: &Scene) {
+    let rows = scene.rows();
+    let first = rows.paths.iter().find(|p| p.hops[0].source_port == Some(40_000)).unwrap();
+    assert_eq!((first.verdict.as_str(), first.hop_count), (verdict, 3), "{}", line(&rows));
+}
+
+#[test]
+fn call_of_a_lost_request_is_of_none_that_came_on_another_connection_than_its_span_names() {
+    assert_first_is("complete", &without_second_request(true));
+    // A peer may be what a proxy before it told, and the socket that of the request that was seen.
+    assert_first_is("ambiguous", &without_second_request(false));
+    let mut scene = without_second_request(true);
+    let span = scene.seen.spans.iter_mut().find(|s| s.span_id == "f1").unwrap();
+    (span.peer_ip, span.peer_port) = (Some("203.0.113.9".into()), Some(4_000));
+    assert_first_is("ambiguous", &scene);
+}
+
+#[test]
+fn span_of_a_caller_names_the_request_of_the_only_call_that_it_may_be_of() {
+    let with_own_spans = || {
+        let mut scene = without_second_request(true);
+        scene.seen.spans.retain(|s| s.span_id != "s1");
+        for span in scene.seen.spans.iter_mut().filter(|s| s.span_id.starts_with('c')) {
+            (span.peer_ip, span.peer_port) = (Some(CART_VIP.0.into()), Some(CART_VIP.1));
+        }
+        scene
+    };
+    let is_second_call_open = |scene: &Scene| {
+        let calls = scene.rows().ambiguous.into_iter().filter(|a| !a.candidates.is_empty());
+        calls.map(|a| a.start_ns).any(|start_ns| start_ns == ns(125))
+    };
+    assert!(!is_second_call_open(&with_own_spans()));
+    assert_first_is("complete", &with_own_spans());
+    let changes: [fn(&mut Scene); 4] = [
+        |scene| scene.seen.spans.iter_mut().for_each(|s| s.peer_port = s.peer_port.map(|p| p + 1)),
+        |scene| {
+            let mut twin = scene.seen.spans.iter().find(|s| s.span_id == "c1").unwrap().clone();
+            twin.span_id = "other".into();
+            scene.seen.spans.push(twin);
+        },
+        |scene| {
+            let mut twin = Call { from_port: 51_900, ..cart_call(125, 155, 5) };
+            twin.server = &CART_1;
+            scene.call(&twin);
+        },
+        // A request without spans may have made a call without one.
+        |scene| scene.seen.spans.retain(|s| s.span_id != "f0"),
+    ];
+    for change in changes {
+        let mut scene = with_own_spans();
+        change(&mut scene);
+        assert!(is_second_call_open(&scene));
+    }
+    // Requests without a span are so rare that this one would have had one if it had been answered.
+    let mut scene = with_own_spans();
+    scene.seen.spans.retain(|s| s.span_id != "f0");
+    for n in 0..64 {
+        let (port, start) = (52_000 + n, -9_000 + i64::from(n) * 100);
+        scene.call(&to_pod(&INGRESS, &FRONTEND_0, port, start, start + 20, (77, 5)));
+        let id = format!("earlier{n}");
+        scene.server_span(&id, None, &FRONTEND_0, (INGRESS.ip, port), start + 1, start + 19);
+    }
+    assert!(!is_second_call_open(&scene));
 }
 
 /// Spans of an SDK that names no peer on server spans.

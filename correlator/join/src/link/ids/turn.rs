@@ -80,7 +80,7 @@ pub(super) fn turn_of(view: &View<'_>, place: u32, span: &Span) -> Option<Exchan
 }
 
 /// Whether a span and an exchange were stamped by one clock, for all that is known.
-pub(super) fn is_of_one_clock(view: &View<'_>, span: &Span, id: ExchangeId) -> bool {
+pub(crate) fn is_of_one_clock(view: &View<'_>, span: &Span, id: ExchangeId) -> bool {
     let turn = view.slabs.exchange(id);
     let (from_ns, to_ns) = (span.start_ns.min(turn.start_ns), span.end_ns.max(turn.end_ns));
     view.node_clocks.set_by(turn.node, from_ns, to_ns).is_none()

@@ -7,9 +7,9 @@ use crate::link::Parent;
 use crate::ownership::Owner;
 use crate::reason::Reason;
 use crate::relay::decided::Context;
+use crate::relay::elsewhere::Elsewhere;
 use crate::relay::statistics::is_of_time_only;
 use crate::relay::statistics::part::Part;
-use crate::relay::unseen::Unseen;
 use crate::relay::{Cause, place};
 use crate::sight::Sight;
 use crate::slab::ExchangeId;
@@ -56,7 +56,7 @@ struct Kind<'a> {
 }
 
 impl Population {
-    pub(super) fn new(sight: &Sight<'_>, part: &Part, unseen: &Unseen) -> Self {
+    pub(super) fn new(sight: &Sight<'_>, part: &Part, elsewhere: &Elsewhere<'_>) -> Self {
         let scenes: Vec<_> = part
             .places
             .iter()
@@ -86,11 +86,11 @@ impl Population {
                     key: key(exchange),
                 });
             }
-            let mut context = Context::new(sight, scene, unseen);
+            let mut context = Context::new(sight, scene, elsewhere);
             for &id in scene.clients.iter().filter(|&&c| sight.exchange(c).start_ns >= part.from_ns)
             {
                 let exchange = sight.exchange(id);
-                let standing = standing(&mut context, unseen, id, &request_of);
+                let standing = standing(&mut context, elsewhere, id, &request_of);
                 let callee = sight.server_of(id);
                 population.index.insert(id, population.standings.len());
                 population.standings.push(standing);
@@ -212,7 +212,7 @@ fn destination<'a>(sight: &Sight<'a>, call: &Exchange) -> Kind<'a> {
 
 fn standing(
     context: &mut Context<'_>,
-    unseen: &Unseen,
+    elsewhere: &Elsewhere<'_>,
     call: ExchangeId,
     request_of: &BTreeMap<ExchangeId, u32>,
 ) -> Standing {
@@ -221,7 +221,7 @@ fn standing(
         Some(Cause::Parent(Parent { server, by: Reason::OkExactId })) => {
             let Some(cause) = index(&server) else { return Standing::Open };
             let without_ids = context.cause_without_ids(call);
-            let is_of_time_only = is_of_time_only(context.sight, unseen, call, &without_ids);
+            let is_of_time_only = is_of_time_only(context.sight, elsewhere, call, &without_ids);
             match without_ids {
                 Cause::Undecided { candidates, .. } if is_of_time_only => Standing::Traced {
                     cause,
