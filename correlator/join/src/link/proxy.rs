@@ -132,7 +132,11 @@ impl Told {
         let mut scene = Scene::new(sight, servers, clients, of_place.to_vec());
         scene.named = Named::new(&scene, lines);
         scene.fit_around_named();
-        scene.half = half.iter().filter(|half| !scene.is_seen_twice(half)).copied().collect();
+        if !half.is_empty() {
+            let unlinked = scene.unlinked();
+            let is_seen_twice = |h: &&half::Call| unlinked.may_hold(sight.exchange(h.server), h);
+            scene.half = half.iter().filter(|half| !is_seen_twice(half)).copied().collect();
+        }
         scene.narrow();
         scene.withdraw_unproven_lines();
         scene.give_unlisted();

@@ -1,5 +1,10 @@
 //! Which request each call of a proxy was made for: what names, lines and containment force.
 
+use std::collections::BTreeMap;
+
+use crate::address::End;
+use crate::columns::Exchange;
+use crate::interval::Intervals;
 use crate::link::half;
 use crate::link::proxy::scene::Scene;
 use crate::lists::Lists;
@@ -109,21 +114,17 @@ impl Scene<'_> {
         possible
     }
 
-    /// Whether a call that its server saw may be one that its client saw as well: streams without
-    /// numbers that nobody answered are not linked, and one call takes one try.
-    pub(super) fn is_seen_twice(&self, half: &half::Call) -> bool {
-        let server = self.sight.exchange(half.server);
-        if server.seq_req >= 0 {
-            return false;
-        }
-        (0..self.clients.len()).any(|call| {
+    /// Calls that no key links to their server's end, if that was seen.
+    pub(super) fn unlinked(&self) -> Unlinked {
+        let mut times: BTreeMap<End, Vec<(i64, i64)>> = BTreeMap::new();
+        for (call, &id) in self.clients.iter().enumerate() {
             let client = self.client(call);
-            client.seq_req < 0
-                && client.remote() == server.local()
-                && self.sight.server_of(self.clients[call]).is_none()
-                && client.start_ns <= half.from_ns.saturating_add(half.bound_ns)
-                && half.from_ns.saturating_sub(half.bound_ns) <= client.end_ns
-        })
+            if client.seq_req < 0 && self.sight.server_of(id).is_none() {
+                times.entry(client.remote()).or_default().push((client.start_ns, client.end_ns));
+            }
+        }
+        let intervals = |(end, times): (End, Vec<_>)| (end, Intervals::new(times.into_iter()));
+        Unlinked(times.into_iter().map(intervals).collect())
     }
 
     /// Strikes the requests that have lines, and none that may list a call.
@@ -150,5 +151,18 @@ impl Scene<'_> {
             Some(log) => attempts(log),
             None => self.open_lines(server).map(attempts).max().unwrap_or(1),
         }
+    }
+}
+
+/// By where they went. Streams without numbers that nobody answered are such calls.
+pub(super) struct Unlinked(BTreeMap<End, Intervals>);
+
+impl Unlinked {
+    /// Whether a call that its server saw may be one of them: then it takes no try of its own.
+    pub(super) fn may_hold(&self, server: &Exchange, half: &half::Call) -> bool {
+        let from_ns = half.from_ns.saturating_add(half.bound_ns);
+        let to_ns = half.from_ns.saturating_sub(half.bound_ns);
+        let is_around = |calls: &Intervals| !calls.around(from_ns, to_ns).is_empty();
+        server.seq_req < 0 && self.0.get(&server.local()).is_some_and(is_around)
     }
 }
