@@ -165,6 +165,11 @@ impl Ownership {
         }
     }
 
+    /// The uids of all pods, one for each version.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = Name> {
+        self.pods.iter().map(|pod| pod.uid)
+    }
+
     pub(crate) fn pod(&self, uid: Name) -> Option<&Pod> {
         self.by_uid.of(uid).last().map(|&i| &self.pods[i])
     }

@@ -79,8 +79,8 @@ impl Run {
         self.slabs.rename(&mut columns);
         self.hear(&columns);
         let changed_ns = self.first_linked_by(&columns);
-        let placed_ns = self.slabs.add(columns, rows);
-        self.forget_links(changed_ns, placed_ns);
+        self.slabs.add(columns, rows);
+        self.forget_links(changed_ns);
         self.bindings.add(&mut self.slabs.bindings);
         if brings_objects {
             let by_object = |o: &tables::ClusterObject| {
@@ -158,10 +158,9 @@ impl Run {
         self.slabs.rename(&mut columns);
         lane.keep_asked(&mut columns, self.settings.slow.exchanges);
         let held = self.slabs.exchange_front(lane.until, std::mem::take(&mut lane.front));
-        let placed_ns = self.slabs.add(columns, &lane.rows());
+        self.slabs.add(columns, &lane.rows());
         lane.front = self.slabs.exchange_front(lane.until, held);
         lane.evidence.clear();
-        self.forget_links(None, placed_ns);
     }
 
     /// Looks at a window as far as is known now.
@@ -240,7 +239,7 @@ impl Run {
     pub fn forget_before(&mut self, start_ns: i64) {
         let time = start_ns..start_ns + self.settings.window_ns;
         let range = range_of_stage(time, self.stage, &self.settings);
-        let first = self.index(range.rows.start).saturating_sub(2);
+        let first = self.index(range.rows.start).saturating_sub(1);
         self.slabs.forget_before(first);
         self.evidence = self.evidence.split_off(&first);
         self.clocks = self.clocks.split_off(&first);
@@ -262,16 +261,11 @@ impl Run {
         bindings.chain(seen).min()
     }
 
-    /// Drops links that rest on too little: of windows whose rows end after `changed_ns`, and of all
-    /// in whose sight a place came up at `placed_ns` that was not known before.
-    fn forget_links(&mut self, changed_ns: Option<i64>, placed_ns: Option<i64>) {
-        let ahead_ns = window::ahead_ns(&self.settings);
-        let changed_ns = changed_ns.map(|ns| ns - ahead_ns);
-        let placed_ns = placed_ns.map(|ns| ns - self.settings.guard_ns - self.settings.window_ns);
-        if let Some(from_ns) = changed_ns.into_iter().chain(placed_ns).min() {
-            let from = self.index(from_ns);
-            self.evidence.split_off(&from);
-        }
+    /// Drops links that rest on too little: of windows whose rows end after `changed_ns`.
+    fn forget_links(&mut self, changed_ns: Option<i64>) {
+        let Some(changed_ns) = changed_ns else { return };
+        let from = self.index(changed_ns - window::ahead_ns(&self.settings));
+        self.evidence.split_off(&from);
     }
 
     /// Takes note of heartbeats that are to be added.
@@ -373,10 +367,13 @@ impl Run {
     fn know_owners(&mut self, range: &ReadRange) -> usize {
         let objects = self.slabs.objects.iter().filter(|o| o.event_ns < range.cluster.end);
         let visible: Vec<&tables::ClusterObject> = objects.collect();
-        let (names, settings) = (&mut self.slabs.names, &self.settings);
-        let new = || Ownership::new(&visible, names, settings);
-        self.owners.entry(visible.len()).or_insert_with(new);
-        visible.len()
+        let upto = visible.len();
+        if !self.owners.contains_key(&upto) {
+            let owners = Ownership::new(&visible, &mut self.slabs.names, &self.settings);
+            self.slabs.place_pods(owners.pods());
+            self.owners.insert(upto, owners);
+        }
+        upto
     }
 
     fn heartbeats<'a>(&'a self, range: &'a ReadRange) -> impl Iterator<Item = &'a Heartbeat> {

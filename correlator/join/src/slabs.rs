@@ -46,7 +46,8 @@ impl Front {
     }
 }
 
-/// Places by pod, or by namespace on a node.
+/// Places by pod, or by namespace on a node. A pod has one as soon as anything names it, so that
+/// what is linked to it does not rest on whether its exchanges have come.
 #[derive(Debug, Default)]
 struct Places {
     /// By the number of the pod's name: it is asked for every exchange and every span.
@@ -58,29 +59,30 @@ struct Places {
 
 impl Places {
     fn of(&mut self, exchange: &Exchange) -> u32 {
-        let count = &mut self.count;
-        let mut new = || {
-            *count += 1;
-            *count - 1
-        };
         match exchange.pod {
-            Some(pod) => {
-                if self.of_pod.len() <= pod.index() {
-                    self.of_pod.resize(pod.index() + 1, None);
-                }
-                let slot = &mut self.of_pod[pod.index()];
-                *slot.get_or_insert_with(|| {
-                    let place = new();
-                    self.pods.push((pod, place));
-                    place
-                })
-            }
+            Some(pod) => self.of_pod(pod),
             None => {
                 let namespace = (exchange.node, exchange.netns_cookie);
-                *self.of_namespace.entry(namespace).or_insert_with(new)
+                *self.of_namespace.entry(namespace).or_insert_with(|| next(&mut self.count))
             }
         }
     }
+
+    fn of_pod(&mut self, pod: Name) -> u32 {
+        if self.of_pod.len() <= pod.index() {
+            self.of_pod.resize(pod.index() + 1, None);
+        }
+        *self.of_pod[pod.index()].get_or_insert_with(|| {
+            let place = next(&mut self.count);
+            self.pods.push((pod, place));
+            place
+        })
+    }
+}
+
+fn next(count: &mut u32) -> u32 {
+    *count += 1;
+    *count - 1
 }
 
 impl Slabs {
@@ -104,24 +106,22 @@ impl Slabs {
         self.odd_ids.take(std::mem::take(&mut columns.odd_ids));
     }
 
-    /// Adds rows. Those of the slabs' tables with an event time outside `rows` are left out. Answers
-    /// the first event time of exchanges in places that nothing was known of.
-    pub(crate) fn add(&mut self, mut columns: Columns, rows: &Range<i64>) -> Option<i64> {
+    /// Adds rows. Those of the slabs' tables with an event time outside `rows` are left out.
+    pub(crate) fn add(&mut self, mut columns: Columns, rows: &Range<i64>) {
         self.bindings.append(&mut columns.bindings);
         self.heartbeats.append(&mut columns.heartbeats);
         self.objects.append(&mut columns.objects);
         let mut exchanges = columns.exchanges;
         exchanges.retain(|exchange| rows.contains(&exchange.end_ns));
-        let known = self.places.count;
         exchanges.iter_mut().for_each(|exchange| exchange.place = self.places.of(exchange));
-        let placed = exchanges.iter().filter(|exchange| exchange.place >= known);
-        let placed_ns = placed.map(|exchange| exchange.end_ns).min();
         self.part(exchanges, |exchange| exchange.end_ns, Slab::add_exchanges);
         let mut spans = columns.spans;
         spans.retain(|span| rows.contains(&span.end_ns));
+        self.place_pods(spans.iter().filter_map(|span| span.pod));
         self.part(spans, |span| span.end_ns, Slab::add_spans);
         for mut log in columns.access_logs {
             if rows.contains(&log.event_ns) {
+                self.place_pods(log.pod);
                 let attempts = log.attempts.start as usize..log.attempts.end as usize;
                 let slab = self.slab_at(log.event_ns);
                 let from = slab.attempts.len() as u32;
@@ -136,7 +136,13 @@ impl Slabs {
         for row in columns.endings.into_iter().filter(|e| rows.contains(&e.event_ns)) {
             self.slab_at(row.event_ns).endings.push(row);
         }
-        placed_ns
+    }
+
+    /// Gives pods places that have none.
+    pub(crate) fn place_pods(&mut self, pods: impl IntoIterator<Item = Name>) {
+        for pod in pods {
+            self.places.of_pod(pod);
+        }
     }
 
     /// Bytes of all rows, and of what is found of them, about.
@@ -277,5 +283,36 @@ impl Slabs {
 
     pub(crate) fn places(&self) -> u32 {
         self.places.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::Observations;
+
+    #[test]
+    fn pod_has_its_place_from_the_first_row_that_names_it() {
+        let pod = || Some("pod-1".to_owned());
+        let span = tables::Span { pod_uid: pod(), ..tables::Span::default() };
+        let exchange = tables::Exchange {
+            pod_uid: pod(),
+            role: "server".into(),
+            local_ip: "10.0.0.1".into(),
+            remote_ip: "10.0.0.2".into(),
+            ..tables::Exchange::default()
+        };
+        let mut slabs = Slabs::new(&Settings::default());
+        let mut add = |rows: Observations| {
+            let mut columns = Columns::from_rows(&rows).unwrap();
+            slabs.rename(&mut columns);
+            slabs.add(columns, &(0..1));
+            let pod = slabs.names.name("pod-1");
+            slabs.place_of_pod(pod).zip(Some(slabs.places()))
+        };
+        let told = add(Observations { spans: vec![span], ..Observations::default() });
+        assert_eq!(told, Some((0, 1)), "by a span");
+        let seen = add(Observations { exchanges: vec![exchange], ..Observations::default() });
+        assert_eq!(seen, told, "the same with its exchanges");
     }
 }
