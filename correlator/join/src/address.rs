@@ -8,38 +8,50 @@ use std::net::{IpAddr, Ipv6Addr};
 /// IPv4 is mapped into IPv6. Tokens lie in the discard-only prefix `100::/64` (RFC 6666), from
 /// which nothing is ever sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Address(u128);
+pub(crate) struct Address {
+    // Two words rather than one of 16 bytes, which would be aligned to that: rows hold several.
+    high: u64,
+    low: u64,
+}
 
-const TOKENS: u128 = 0x0100 << 112;
+const TOKENS: u64 = 0x0100 << 48;
 
 impl Address {
     /// No address: what a column holds where there is none.
-    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self { high: 0, low: 0 };
+
+    fn from_bits(bits: u128) -> Self {
+        Self { high: (bits >> 64) as u64, low: bits as u64 }
+    }
+
+    fn bits(self) -> u128 {
+        u128::from(self.high) << 64 | u128::from(self.low)
+    }
 
     /// Reads `10.0.0.1`, `fd00::1`, `::ffff:10.0.0.1` (the same as the first) or `ext-<16 hex>`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Some(token) = text.strip_prefix("ext-") {
-            return u64::from_str_radix(token, 16).ok().map(|t| Self(TOKENS | u128::from(t)));
+            return u64::from_str_radix(token, 16).ok().map(|low| Self { high: TOKENS, low });
         }
         Some(match text.parse().ok()? {
-            IpAddr::V4(v4) => Self(v4.to_ipv6_mapped().to_bits()),
-            IpAddr::V6(v6) => Self(v6.to_bits()),
+            IpAddr::V4(v4) => Self::from_bits(v4.to_ipv6_mapped().to_bits()),
+            IpAddr::V6(v6) => Self::from_bits(v6.to_bits()),
         })
     }
 
     /// The token, where this stands for an address outside the cluster.
     pub(crate) fn token(self) -> Option<u64> {
-        (self.0 >> 64 == TOKENS >> 64).then_some(self.0 as u64)
+        (self.high == TOKENS).then_some(self.low)
     }
 
     pub(crate) fn v4(self) -> Option<[u8; 4]> {
-        (self.0 >> 32 == 0xffff).then(|| (self.0 as u32).to_be_bytes())
+        (self.high == 0 && self.low >> 32 == 0xffff).then(|| (self.low as u32).to_be_bytes())
     }
 
     /// An address that never leaves its network namespace.
     pub(crate) fn is_loopback(self) -> bool {
         let v4 = self.v4();
-        v4.map_or(self.0 == Ipv6Addr::LOCALHOST.to_bits(), |octets| octets[0] == 127)
+        v4.map_or(self.bits() == Ipv6Addr::LOCALHOST.to_bits(), |octets| octets[0] == 127)
     }
 
     pub(crate) fn is_some(self) -> bool {
@@ -53,7 +65,7 @@ impl Address {
     }
 
     pub(crate) fn hash(self) -> u64 {
-        (self.0 as u64).wrapping_mul(MIX) ^ ((self.0 >> 64) as u64)
+        self.low.wrapping_mul(MIX) ^ self.high
     }
 }
 
@@ -65,7 +77,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.token() {
             Some(token) => write!(f, "ext-{token:016x}"),
-            None => Ipv6Addr::from_bits(self.0).to_canonical().fmt(f),
+            None => Ipv6Addr::from_bits(self.bits()).to_canonical().fmt(f),
         }
     }
 }
@@ -89,7 +101,7 @@ impl Range {
     }
 
     pub(crate) fn contains(self, address: Address) -> bool {
-        let differing = (address.0 ^ self.first).leading_zeros();
+        let differing = (address.bits() ^ self.first).leading_zeros();
         address.token().is_none() && differing >= self.bits
     }
 }
@@ -109,7 +121,7 @@ impl End {
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_v4 = Ipv6Addr::from_bits(self.ip.0).to_ipv4_mapped().is_some();
+        let is_v4 = Ipv6Addr::from_bits(self.ip.bits()).to_ipv4_mapped().is_some();
         if is_v4 || self.ip.token().is_some() {
             write!(f, "{}:{}", self.ip, self.port)
         } else {

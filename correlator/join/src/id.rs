@@ -56,13 +56,17 @@ fn hex(text: &str, digits: usize) -> Option<u128> {
     if text.len() != digits {
         return None;
     }
-    text.bytes().try_fold(0u128, |id, byte| {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        Some(id << 4 | u128::from(digit))
+    // Word by word: arithmetic on 128 bits for each digit would be most of the work.
+    text.as_bytes().chunks(16).try_fold(0u128, |id, word| {
+        let word = word.iter().try_fold(0u64, |number, byte| {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                _ => return None,
+            };
+            Some(number << 4 | u64::from(digit))
+        });
+        Some(id << 64 | u128::from(word?))
     })
 }
 

@@ -65,7 +65,6 @@ pub(crate) struct AccessLog {
     pub(crate) item: i32,
     /// In the column of attempts.
     pub(crate) attempts: Range<u32>,
-    pub(crate) place: Option<u32>,
 }
 
 impl AccessLog {
@@ -146,7 +145,6 @@ pub(super) fn take(columns: &mut Columns, batch: &RecordBatch) -> Result<(), Col
             ingest_seq: ingest_seq.value(row),
             item: item.value(row),
             attempts: of_row.start + base..of_row.end + base,
-            place: None,
         });
     }
     columns.attempts.extend(attempts.all);

@@ -34,8 +34,6 @@ pub(crate) struct Span {
     pub(crate) pod: Option<Name>,
     pub(crate) method: Option<Name>,
     pub(crate) route: Option<Name>,
-    /// Of the pod that it says it is from, else of the owner of the address that sent it.
-    pub(crate) place: Option<u32>,
 }
 
 impl Span {
@@ -62,7 +60,7 @@ impl Named for Span {
     }
 
     fn unnamed(self) -> Self {
-        Self { pod: None, method: None, route: None, place: None, ..self }
+        Self { pod: None, method: None, route: None, ..self }
     }
 }
 
@@ -108,7 +106,6 @@ pub(super) fn take(columns: &mut Columns, batch: &RecordBatch) -> Result<(), Col
             pod: pod[row],
             method: method[row],
             route: route[row],
-            place: None,
         });
     }
     Ok(())
