@@ -409,7 +409,9 @@ mod tests {
         let end = End { ip: Address::parse("10.0.0.1").unwrap(), port: 80 };
         for seen_before in [["cart", "shop"], ["shop", "cart"]] {
             let mut names = Names::default();
-            seen_before.map(|text| names.name(text));
+            for text in seen_before {
+                names.name(text);
+            }
             let of_objects: Vec<&tables::ClusterObject> = objects.iter().collect();
             let owners = Ownership::new(&of_objects, &mut names, &Settings::default());
             let found = owners.services_of_endpoint(end, 0);
