@@ -1,7 +1,8 @@
 //! Whether the correlator's output is right: figures for wrong rows are not reported.
 //!
 //! Every request of the truth must have exactly one path, found by its request id, with as many hops
-//! as the request had legs; and nothing else may be in the tables.
+//! as the request had legs; and nothing else may be in the tables. A few may be open: told without
+//! an id, by a path that does not say to be complete.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -34,6 +35,9 @@ pub(crate) struct Comparison {
     pub(crate) missing: u64,
     /// Paths with another number of hops than the request had legs.
     pub(crate) other_hops: u64,
+    /// Paths that say no request id, and say of themselves that they are not complete: each is
+    /// that of a request which is missing above.
+    pub(crate) open: u64,
     /// Paths beyond the first of a request, and paths of no request.
     pub(crate) excess: u64,
 }
@@ -49,7 +53,10 @@ pub(crate) fn check(
     let complete = compared.complete as f64 / compared.requests.max(1) as f64;
     ensure!(compared.requests > 0, "the truth is empty");
     ensure!(
-        compared.excess == 0 && complete >= COMPLETE_MIN && hop.rows <= data.run.legs,
+        compared.excess == 0
+            && compared.open <= compared.missing
+            && complete >= COMPLETE_MIN
+            && hop.rows <= data.run.legs,
         "output is wrong, no figures: {} hops for {} legs, {compared:?}",
         hop.rows,
         data.run.legs,
@@ -73,15 +80,16 @@ fn compare(truth: &Path, paths: &[PathBuf]) -> anyhow::Result<Comparison> {
             let (ids, hops) = (texts(batch, "request_id")?, integers(batch, "hop_count")?);
             let verdicts = texts(batch, "verdict")?;
             for ((id, hops), verdict) in ids.iter().zip(hops.iter()).zip(verdicts) {
+                let is_complete = verdict.as_deref() == Some("complete");
                 match id.as_deref().and_then(key).and_then(|id| requests.get_mut(&id)) {
                     Some((legs, is_seen)) if !*is_seen => {
                         *is_seen = true;
                         let is_right = hops == &Some(*legs);
-                        let is_complete = verdict.as_deref() == Some("complete");
                         found.right += u64::from(is_right);
                         found.complete += u64::from(is_right && is_complete);
                         found.other_hops += u64::from(!is_right);
                     }
+                    None if id.is_none() && !is_complete => found.open += 1,
                     _ => found.excess += 1,
                 }
             }
@@ -148,7 +156,10 @@ mod tests {
     #[test]
     fn missing_excess_and_shortened_paths_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();
-        let texts = |values: &[&str]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+        let texts = |values: &[&str]| -> ArrayRef {
+            let value = |text: &&str| (*text != "-").then(|| (*text).to_owned());
+            Arc::new(StringArray::from_iter(values.iter().map(value)))
+        };
         let integers = |values: &[i32]| -> ArrayRef { Arc::new(Int32Array::from(values.to_vec())) };
         let truth = write(
             folder.path(),
@@ -159,13 +170,31 @@ mod tests {
             folder.path(),
             "paths",
             vec![
-                ("request_id", texts(&["a", "b", "c", "c", "e"])),
-                ("hop_count", integers(&[2, 2, 2, 3, 1])),
-                ("verdict", texts(&["complete", "partial", "complete", "complete", "complete"])),
+                ("request_id", texts(&["a", "b", "c", "c", "e", "-", "-"])),
+                ("hop_count", integers(&[2, 2, 2, 3, 1, 1, 1])),
+                (
+                    "verdict",
+                    texts(&[
+                        "complete",
+                        "partial",
+                        "complete",
+                        "complete",
+                        "complete",
+                        "ambiguous",
+                        "complete",
+                    ]),
+                ),
             ],
         );
-        let expected =
-            Comparison { requests: 4, right: 2, complete: 1, missing: 1, other_hops: 1, excess: 2 };
+        let expected = Comparison {
+            requests: 4,
+            right: 2,
+            complete: 1,
+            missing: 1,
+            other_hops: 1,
+            open: 1,
+            excess: 3,
+        };
         assert_eq!(compare(&truth, &[paths]).unwrap(), expected);
     }
 }
