@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use arrow::array::{Array, DynComparator, RecordBatch, StringArray, make_comparator};
+use arrow::array::{Array, RecordBatch, StringArray, make_comparator};
 use arrow::compute::SortOptions;
 use arrow::error::ArrowError;
 
@@ -24,21 +24,47 @@ pub(super) fn differing<'a>(
     before: &'a RecordBatch,
     now: &'a RecordBatch,
 ) -> Result<Groups<'a>, ArrowError> {
-    let comparison = Comparison::new(before, now)?;
-    let (before, now) = (Grouped::new(groups_of(before)?), Grouped::new(groups_of(now)?));
-    let mut old = before.groups().peekable();
+    let (old, new) = (Grouped::new(groups_of(before)?), Grouped::new(groups_of(now)?));
+    let mut old = old.groups().peekable();
     let mut differing = Groups::new();
-    for (group, rows) in now.groups() {
+    let mut pairs = Vec::with_capacity(now.num_rows());
+    for (group, rows) in new.groups() {
         while let Some((gone, _)) = old.next_if(|(other, _)| *other < group) {
             differing.insert(gone);
         }
-        let known = old.next_if(|(other, _)| *other == group);
-        if !known.is_some_and(|(_, known)| comparison.say_the_same(known, rows)) {
-            differing.insert(group);
+        match old.next_if(|(other, _)| *other == group) {
+            Some((_, known)) if known.len() == rows.len() => {
+                pairs.extend(rows.iter().copied().zip(known.iter().copied()));
+            }
+            _ => _ = differing.insert(group),
         }
     }
     differing.extend(old.map(|(gone, _)| gone));
+    // Both sides are in much the same order: by columns, and in this, memory is read once.
+    pairs.sort_unstable();
+    let ids = groups_of(now)?;
+    let others = with_others(before, now, &pairs)?;
+    differing.extend(others.into_iter().map(|row| id(ids, row)));
     Ok(differing)
+}
+
+/// Rows of `now` that say something else than those `before` that they are paired with.
+fn with_others(
+    before: &RecordBatch,
+    now: &RecordBatch,
+    pairs: &[(usize, usize)],
+) -> Result<BTreeSet<usize>, ArrowError> {
+    let schema = now.schema();
+    let told = schema.fields().iter().filter(|field| !STAMPS.contains(&field.name().as_str()));
+    let mut others = BTreeSet::new();
+    for field in told {
+        let missing = || ArrowError::SchemaError(format!("no column {}", field.name()));
+        let of = |rows: &RecordBatch| rows.column_by_name(field.name()).cloned();
+        let (now, before) = of(now).zip(of(before)).ok_or_else(missing)?;
+        let compared = make_comparator(&now, &before, SortOptions::default())?;
+        others.extend(pairs.iter().filter(|(now, old)| compared(*now, *old).is_ne()).map(|p| p.0));
+    }
+    Ok(others)
 }
 
 /// Rows by group, within a group in their order.
@@ -75,30 +101,6 @@ fn beginning(id: Option<&str>) -> u64 {
         *byte = of_id;
     }
     u64::from_be_bytes(bytes)
-}
-
-/// What compares rows, column by column.
-struct Comparison(Vec<DynComparator>);
-
-impl Comparison {
-    fn new(before: &RecordBatch, now: &RecordBatch) -> Result<Self, ArrowError> {
-        let schema = now.schema();
-        let told = schema.fields().iter().filter(|field| !STAMPS.contains(&field.name().as_str()));
-        let columns = told.map(|field| {
-            let missing = || ArrowError::SchemaError(format!("no column {}", field.name()));
-            let of = |rows: &RecordBatch| rows.column_by_name(field.name()).cloned();
-            let (before, now) = of(before).zip(of(now)).ok_or_else(missing)?;
-            make_comparator(&before, &now, SortOptions::default())
-        });
-        columns.collect::<Result<_, _>>().map(Self)
-    }
-
-    fn say_the_same(&self, before: &[usize], now: &[usize]) -> bool {
-        let are_same = |(&before, &now): (&usize, &usize)| {
-            self.0.iter().all(|column| column(before, now).is_eq())
-        };
-        before.len() == now.len() && before.iter().zip(now).all(are_same)
-    }
 }
 
 #[cfg(test)]
