@@ -94,7 +94,7 @@ async fn each<'a, S: Sink>(
     let mut run = feed.run(stage);
     let make = sink.maker();
     let mut next = feed.read(first).await?;
-    let mut done: Option<S::Window> = None;
+    let mut done: Option<(S::Window, S::Known)> = None;
     for (nth, &start) in starts.iter().enumerate() {
         let stretch = next.take();
         let make_it = make.clone();
@@ -112,12 +112,13 @@ async fn each<'a, S: Sink>(
         };
         let write = async {
             match done.take() {
-                Some(window) => sink.take(window).await,
+                Some((window, known)) => sink.take(window, known).await,
                 None => Ok(()),
-            }
+            }?;
+            sink.look_up(start).await
         };
-        let (computed, read, written) = tokio::join!(compute, read, write);
-        written?;
+        let (computed, read, known) = tokio::join!(compute, read, write);
+        let known = known?;
         next = read?;
         let mut looked = joined(computed);
         while let Some(earlier) = looked.earlier.take() {
@@ -127,11 +128,11 @@ async fn each<'a, S: Sink>(
             looked = joined(tokio::task::spawn_blocking(again).await);
         }
         run = looked.run;
-        done = looked.window;
+        done = looked.window.map(|window| (window, known));
     }
     feed.give_back(run);
-    if let Some(window) = done {
-        sink.take(window).await?;
+    if let Some((window, known)) = done {
+        sink.take(window, known).await?;
     }
     Ok((feed, sink))
 }

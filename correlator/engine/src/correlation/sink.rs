@@ -2,21 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use join::{Run, WindowRows};
+use join::{Run, SECOND, WindowRows};
 use store::StoreError;
 
 use super::joined;
 use crate::input::InputError;
 use crate::output::{Counts, Drafts, Output, RevisionError, Staged, Step, WindowColumns};
 
-pub(super) trait Sink: Send {
+pub(super) trait Sink: Send + Sync {
     type Window: Send + 'static;
+
+    /// What is needed of the tables to take a window.
+    type Known: Send;
 
     /// What makes them of a run, on another thread.
     fn maker(&self) -> impl Fn(&mut Run, i64) -> Self::Window + Clone + Send + 'static;
 
-    fn take(&mut self, window: Self::Window)
-    -> impl Future<Output = Result<(), InputError>> + Send;
+    /// Reads what is known of a window, while it is computed.
+    fn look_up(
+        &self,
+        start_ns: i64,
+    ) -> impl Future<Output = Result<Self::Known, InputError>> + Send;
+
+    fn take(
+        &mut self,
+        window: Self::Window,
+        known: Self::Known,
+    ) -> impl Future<Output = Result<(), InputError>> + Send;
 }
 
 /// They are kept.
@@ -24,12 +36,17 @@ pub(super) struct Kept(pub(super) Vec<WindowRows>);
 
 impl Sink for Kept {
     type Window = WindowRows;
+    type Known = ();
 
     fn maker(&self) -> impl Fn(&mut Run, i64) -> WindowRows + Clone + Send + 'static {
         Run::window
     }
 
-    async fn take(&mut self, window: WindowRows) -> Result<(), InputError> {
+    async fn look_up(&self, _start_ns: i64) -> Result<(), InputError> {
+        Ok(())
+    }
+
+    async fn take(&mut self, window: WindowRows, _known: ()) -> Result<(), InputError> {
         self.0.push(window);
         Ok(())
     }
@@ -45,13 +62,18 @@ pub(super) struct Upload<'a> {
 
 impl Sink for Upload<'_> {
     type Window = Result<Drafts, StoreError>;
+    type Known = ();
 
     fn maker(&self) -> impl Fn(&mut Run, i64) -> Self::Window + Clone + Send + 'static {
         let pen = self.output.pen(self.step);
         move |run, start_ns| pen.write(run, start_ns)
     }
 
-    async fn take(&mut self, window: Self::Window) -> Result<(), InputError> {
+    async fn look_up(&self, _start_ns: i64) -> Result<(), InputError> {
+        Ok(())
+    }
+
+    async fn take(&mut self, window: Self::Window, _known: ()) -> Result<(), InputError> {
         let window = window?;
         self.counts.add(window.counts);
         self.staged.append(self.output.upload_window(window, self.step).await?);
@@ -68,18 +90,34 @@ pub(super) struct Revise<'a> {
 
 impl Sink for Revise<'_> {
     type Window = Option<Result<WindowColumns, RevisionError>>;
+    /// The newest rows.
+    type Known = WindowColumns;
 
     fn maker(&self) -> impl Fn(&mut Run, i64) -> Self::Window + Clone + Send + 'static {
         WindowColumns::of
     }
 
-    async fn take(&mut self, window: Self::Window) -> Result<(), InputError> {
+    async fn look_up(&self, start_ns: i64) -> Result<WindowColumns, InputError> {
+        let win = start_ns / SECOND;
+        self.output.before(win, self.revision(win)).await
+    }
+
+    async fn take(
+        &mut self,
+        window: Self::Window,
+        before: WindowColumns,
+    ) -> Result<(), InputError> {
         let Some(window) = window.transpose()? else { return Ok(()) };
-        let revision = self.revisions.get(&window.win).copied().unwrap_or_default();
-        let before = self.output.before(window.win, revision).await?;
+        let revision = self.revision(window.win);
         let compare = move || before.changed_to(&window, revision);
         let changed = joined(tokio::task::spawn_blocking(compare).await)?;
         self.changed.extend(Some(changed).filter(|changed| !changed.is_empty()));
         Ok(())
+    }
+}
+
+impl Revise<'_> {
+    fn revision(&self, win: i64) -> i32 {
+        self.revisions.get(&win).copied().unwrap_or_default()
     }
 }
