@@ -1,5 +1,8 @@
 //! Rows become uploaded files, table by table, before any commit names them.
 
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, ScopedJoinHandle};
+
 use arrow::array::RecordBatch;
 use join::{Run, SECOND, Stage, WindowRows};
 use store::{Draft, StagedFile, StoreError, Table, Writing};
@@ -7,6 +10,9 @@ use tables::Row;
 
 use super::{Output, Step, WindowColumns};
 use crate::failpoint;
+
+/// Batches of a table that wait to be encoded.
+const BATCHES_AHEAD: usize = 2;
 
 /// Uploaded files of each table, in the order of their commits.
 #[derive(Debug, Default)]
@@ -48,27 +54,47 @@ pub(crate) struct Drafts {
 }
 
 impl Pen {
-    /// Computes a window and encodes its hops and paths as they come.
+    /// Computes a window and encodes its hops and paths as they come, each on a thread of its own:
+    /// encoding is half of the work, and this is what reading waits for.
     pub(crate) fn write(&self, run: &mut Run, start_ns: i64) -> Result<Drafts, StoreError> {
         let prefix = self.step.prefix(start_ns / SECOND);
-        let (mut hops, mut paths) = (self.hop.write(&prefix)?, self.path.write(&prefix)?);
+        let (hops, paths) = (self.hop.write(&prefix)?, self.path.write(&prefix)?);
         let mut counts = Counts::default();
-        let mut failed = None;
-        let rest = run.batches(start_ns, |batches| {
-            counts.hops += batches.hops.num_rows();
-            counts.paths += batches.paths.num_rows();
-            let mut written =
-                || hops.write(&batches.hops).and_then(|()| paths.write(&batches.paths));
-            failed = failed.take().or_else(|| written().err());
-        });
-        failed.map_or(Ok(()), Err)?;
-        counts.windows = usize::from(rest.is_some());
-        let rest = rest.unwrap_or_default();
-        counts.ambiguous = rest.ambiguous.len();
-        let file = |rows: usize, of: Writing| (rows > 0).then(|| of.finish()).transpose();
-        let (hops, paths) = (file(counts.hops, hops)?, file(counts.paths, paths)?);
-        Ok(Drafts { hops, paths, rest, counts })
+        thread::scope(|scope| {
+            let (to_hops, of_hops) = sync_channel(BATCHES_AHEAD);
+            let (to_paths, of_paths) = sync_channel(BATCHES_AHEAD);
+            let hops = scope.spawn(|| encode(hops, of_hops));
+            let paths = scope.spawn(|| encode(paths, of_paths));
+            let rest = run.batches(start_ns, |batches| {
+                counts.hops += batches.hops.num_rows();
+                counts.paths += batches.paths.num_rows();
+                // Who takes no more has failed, and says so below.
+                let _ = to_hops.send(batches.hops);
+                let _ = to_paths.send(batches.paths);
+            });
+            drop((to_hops, to_paths));
+            counts.windows = usize::from(rest.is_some());
+            let rest = rest.unwrap_or_default();
+            counts.ambiguous = rest.ambiguous.len();
+            Ok(Drafts { hops: drafted(hops)?, paths: drafted(paths)?, rest, counts })
+        })
     }
+}
+
+/// Encodes the batches of one file; none where they have no rows.
+fn encode(mut file: Writing, batches: Receiver<RecordBatch>) -> Result<Option<Draft>, StoreError> {
+    let mut rows = 0;
+    for batch in batches {
+        rows += batch.num_rows();
+        file.write(&batch)?;
+    }
+    (rows > 0).then(|| file.finish()).transpose()
+}
+
+fn drafted(
+    encoding: ScopedJoinHandle<'_, Result<Option<Draft>, StoreError>>,
+) -> Result<Option<Draft>, StoreError> {
+    encoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 impl Counts {
