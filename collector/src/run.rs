@@ -58,7 +58,8 @@ pub enum RunError {
 pub async fn run(config: Config, requested: Shutdown) -> Result<(), RunError> {
     let ledger = Arc::new(Ledger::default());
     let secret = secret::load(&config.hash_key_file)?;
-    let tables = DeltaTables::open(&Store::open(&config.tables).await?).await?;
+    let store = Store::open(&config.tables).await?;
+    let tables = DeltaTables::open(&store).await?;
     let progress = tables.progress(&config.name).await?;
     let floor = progress.values().max().map_or(0, |&position| position.unsigned_abs());
     let spool_config = spool::Config {
@@ -105,6 +106,7 @@ pub async fn run(config: Config, requested: Shutdown) -> Result<(), RunError> {
 
     let ended = wait(&requested, &mut doors, &opened.spool).await;
     let closed = close(stop, doors, opened.spool, opened.writer, appending).await;
+    store.settle().await;
     logging.abort();
     ledger.log();
     ended.and(closed)

@@ -6,6 +6,7 @@ use deltalake::logstore::LogStoreRef;
 use deltalake::{DeltaTable, DeltaTableError};
 use object_store::ObjectStoreExt as _;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::StoreError;
 use crate::error::Cause;
@@ -63,12 +64,18 @@ impl Table {
 
 /// Writes a checkpoint where one is due at this version, beside the writer. It is only ever a help
 /// for readers, so a failure is told and forgotten.
-pub(crate) fn after_commit(log_store: &LogStoreRef, table: &'static str, version: u64) {
+pub(crate) fn after_commit(
+    log_store: &LogStoreRef,
+    table: &'static str,
+    version: u64,
+    background: &mut JoinSet<()>,
+) {
     if !version.is_multiple_of(VERSIONS_PER_CHECKPOINT) {
         return;
     }
     let log_store = log_store.clone();
-    tokio::spawn(async move {
+    while background.try_join_next().is_some() {}
+    background.spawn(async move {
         match write(log_store, version).await {
             Ok(()) => tracing::debug!(table, version, "checkpoint written"),
             Err(error) => tracing::warn!(table, version, %error, "no checkpoint written"),

@@ -88,6 +88,13 @@ impl Store {
         Ok(Some(table))
     }
 
+    /// Waits for what its tables write beside commits: for who is about to end.
+    pub async fn settle(&self) {
+        for table in self.tables.lock().await.values() {
+            table.settle().await;
+        }
+    }
+
     /// Refuses a store that lets several writers create the same object.
     async fn probe(&self, log_store: &LogStoreRef) -> Result<(), StoreError> {
         let uri = self.root.clone();

@@ -7,6 +7,7 @@ use deltalake::logstore::{LogStoreRef, get_actions};
 use object_store::ObjectStore;
 use tables::TableSpec;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use crate::StoreError;
 use crate::checkpoint;
@@ -84,6 +85,8 @@ struct Shared {
     log_store: LogStoreRef,
     /// Held during a commit: one committer a table in a process.
     log: Mutex<Log>,
+    /// Checkpoints that are being written.
+    background: Mutex<JoinSet<()>>,
 }
 
 impl Table {
@@ -91,7 +94,8 @@ impl Table {
         let log = Log::load(log_store.clone())
             .await
             .map_err(|cause| StoreError::Log { table: spec.name.to_owned(), cause })?;
-        Ok(Self { shared: Arc::new(Shared { spec, log_store, log: Mutex::new(log) }) })
+        let (log, background) = (Mutex::new(log), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { spec, log_store, log, background }) })
     }
 
     pub fn spec(&self) -> &TableSpec {
@@ -210,15 +214,22 @@ impl Table {
         Ok(versions)
     }
 
+    /// Waits for what is written beside commits.
+    pub(crate) async fn settle(&self) {
+        let mut background = self.shared.background.lock().await;
+        while background.join_next().await.is_some() {}
+    }
+
     pub(crate) fn log_store(&self) -> &LogStoreRef {
         &self.shared.log_store
     }
 
     pub(crate) async fn commit(&self, change: Change) -> Result<Commit, StoreError> {
-        let Shared { spec, log_store, log } = self.shared.as_ref();
+        let Shared { spec, log_store, log, background } = self.shared.as_ref();
         let outcome = commit::commit(log_store, &mut *log.lock().await, &change).await;
         if let Ok(Commit::Committed { version }) = outcome {
-            checkpoint::after_commit(log_store, spec.name, version);
+            let background = &mut *background.lock().await;
+            checkpoint::after_commit(log_store, spec.name, version, background);
         }
         outcome.map_err(|e| StoreError::Commit {
             table: spec.name.to_owned(),

@@ -119,6 +119,7 @@ pub async fn backfill(
     if is_worth_noting && noted != Some(mark.next) {
         output.record_mark(mark).await?;
     }
+    past.store.settle().await;
     summary.generation = (summary.commits > 0).then_some(mark.generation);
     Ok(summary)
 }

@@ -43,6 +43,7 @@ pub async fn follow(config: &Config, mut stop: watch::Receiver<bool>) -> Result<
         let _ = tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await;
     }
     live.close().await?;
+    store.settle().await;
     tracing::info!("correlator stopped");
     Ok(())
 }

@@ -106,6 +106,7 @@ pub async fn write(dials: Dials, plan: &Plan) -> Result<Summary, WriteError> {
     committer.settle(0).await?;
     account(&mut simulation, &mut truth, &mut names, plan, &mut summary)?;
     truth.close()?;
+    store.settle().await;
     summary.pods = simulation.cluster().pods.len();
     save(&summary, &folder.join("run.json"))?;
     Ok(summary)
