@@ -9,6 +9,10 @@ use join::{Settings, Stage};
 /// and the time until the first of them is visible stay small.
 const WINDOWS_PER_RUN: i64 = 6;
 
+/// Of windows that are computed again, or boundaries at which they are, so many at once: provisional
+/// windows may fall due meanwhile.
+const WINDOWS_BETWEEN_NEW: i64 = 2;
+
 /// Adjacent windows of one stage, or adjacent boundaries at which revisions are due: from the first
 /// to one length after the last, nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,30 @@ pub(super) fn runs(due: &[Due], settings: &Settings) -> Vec<Run> {
     runs
 }
 
+/// The run of revised or final windows that is to be done next: what was due first.
+pub(super) fn next_of_others(runs: &[Run], settings: &Settings) -> Option<Run> {
+    let others = runs.iter().filter(|run| run.stage != Stage::Provisional);
+    others.min_by_key(|run| run.due_ns(settings)).cloned()
+}
+
+impl Run {
+    /// The watermark that the first of it waited for.
+    fn due_ns(&self, settings: &Settings) -> i64 {
+        match self.stage {
+            Stage::Provisional => self.range.start + settings.window_ns + settings.settle_ns,
+            Stage::Revised => self.range.start,
+            Stage::Final => self.range.start + settings.window_ns + settings.lateness_ns,
+        }
+    }
+
+    /// The first part of it, no longer than new paths may be held up by what is computed again.
+    pub(super) fn shortened(mut self, settings: &Settings) -> Self {
+        let longest_ns = WINDOWS_BETWEEN_NEW * settings.window_ns;
+        self.range.end = self.range.end.min(self.range.start + longest_ns);
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +89,25 @@ mod tests {
                 (Stage::Final, 20, 30),
             ]
         );
+    }
+
+    #[test]
+    fn of_revised_and_final_runs_that_which_was_due_first_is_next() {
+        let settings = Settings::default();
+        let run = |stage: Stage, start_s: i64, end_s: i64| Run {
+            stage,
+            range: start_s * SECOND..end_s * SECOND,
+        };
+        let new = run(Stage::Provisional, 1_000, 1_010);
+        let (revised, last) = (run(Stage::Revised, 1_000, 1_060), run(Stage::Final, 80, 90));
+        // A final window falls due a window and the lateness after its start.
+        assert_eq!(settings.lateness_ns, 900 * SECOND);
+        let next = |runs: &[Run]| next_of_others(runs, &settings);
+        assert_eq!(next(&[new.clone(), revised.clone(), last.clone()]), Some(last.clone()));
+        let later = run(Stage::Final, 100, 110);
+        assert_eq!(next(&[new.clone(), revised.clone(), later]), Some(revised.clone()));
+        assert_eq!(next(&[new]), None);
+        assert_eq!(revised.shortened(&settings), run(Stage::Revised, 1_000, 1_020));
+        assert_eq!(last.clone().shortened(&settings), last);
     }
 }

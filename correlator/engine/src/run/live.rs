@@ -10,7 +10,7 @@ use join::{SECOND, Settings, Stage};
 use store::Store;
 use tokio::sync::watch;
 
-use super::due::{Run, runs};
+use super::due::{Run, next_of_others, runs};
 use super::report::report;
 use crate::correlation::{Feed, Held, upload};
 use crate::input::{Input, Look};
@@ -88,9 +88,9 @@ impl Live {
         })
     }
 
-    /// Looks at the raw tables once and writes what is due: all provisional runs, then one run of
-    /// revised or final windows, so that a backlog of these does not hold up new paths. True when
-    /// more is due.
+    /// Looks at the raw tables once and writes what is due: all provisional runs, then the one run of
+    /// revised or final windows that has been due for longest, so that a backlog of these holds up
+    /// neither new paths nor each other. True when more is due.
     pub(super) async fn round(
         &mut self,
         stop: &watch::Receiver<bool>,
@@ -109,9 +109,10 @@ impl Live {
         let read = self.held.take_in(&mut self.input, open, &self.settings).await?;
         tracing::debug!(read, "raw rows");
         let runs = runs(&schedule::due(watermark_ns, &next, &self.settings), &self.settings);
-        let is_new = |run: &&Run| run.stage == Stage::Provisional;
-        let mut others = runs.iter().filter(|run| !is_new(run));
-        for run in runs.iter().filter(is_new).chain(others.next()) {
+        let news = runs.iter().filter(|run| run.stage == Stage::Provisional).cloned();
+        let other = next_of_others(&runs, &self.settings).map(|run| self.in_turn(run));
+        let now: Vec<Run> = news.chain(other).collect();
+        for run in &now {
             if *stop.borrow() {
                 return Ok(false);
             }
@@ -125,7 +126,18 @@ impl Live {
             }
         }
         self.forget();
-        Ok(others.next().is_some())
+        Ok(now != runs)
+    }
+
+    /// As much of a run as is done before it is looked for new rows again. Windows whose rows are not
+    /// held are read for, and that costs less the more of them are done at once.
+    fn in_turn(&self, run: Run) -> Run {
+        let first_ns = match run.stage {
+            Stage::Revised => schedule::revised_at(run.range.start, &self.settings).min(),
+            _ => Some(run.range.start),
+        };
+        let is_held = first_ns.is_some_and(|start_ns| self.held.holds(start_ns));
+        if is_held { run.shortened(&self.settings) } else { run }
     }
 
     /// Records what is done and not recorded yet.
