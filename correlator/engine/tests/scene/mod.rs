@@ -462,7 +462,7 @@ pub(crate) async fn follow_until(config: &Config, stage: &str, count: i64) {
         let table = store.existing(&spec).await.unwrap()?;
         table.progress(&format!("live/{stage}")).await.unwrap()
     };
-    for _ in 0..1_000 {
+    for _ in 0..6_000 {
         if reached().await >= Some(wanted) {
             break;
         }
