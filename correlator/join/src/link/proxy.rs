@@ -136,6 +136,7 @@ impl Told {
             let unlinked = scene.unlinked();
             let is_seen_twice = |h: &&half::Call| unlinked.may_hold(sight.exchange(h.server), h);
             scene.half = half.iter().filter(|half| !is_seen_twice(half)).copied().collect();
+            scene.name_halves(lines);
         }
         scene.narrow();
         scene.withdraw_unproven_lines();

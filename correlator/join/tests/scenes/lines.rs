@@ -350,3 +350,29 @@ fn request_belongs_to_the_window_of_its_end() {
     assert_eq!((windows[0].paths.len(), windows[1].paths.len()), (0, 1));
     assert_eq!(windows[1].paths[0].start_ns, ns(9_990));
 }
+
+#[test]
+fn call_that_only_its_server_saw_takes_a_try_of_the_request_whose_id_came_with_it() {
+    for (id, is_told) in [("aaaa", true), ("cccc", false)] {
+        let mut scene = Scene::new();
+        scene.arrival(40_000, 100, 180, 300);
+        scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_000, 102, 178, (77, 5)));
+        scene.seen.exchanges.remove(scene.seen.exchanges.len() - 2);
+        scene.log("aaaa", 180, 80, 300, &[(&FRONTEND_0, 76, 200)]);
+        let span = scene.server_span("f", None, &FRONTEND_0, (INGRESS.ip, 50_000), 103, 177);
+        span.request_id = Some(id.into());
+        // Beside it, one whose first try was dropped there: nothing names that call.
+        scene.arrival(40_001, 105, 185, 301);
+        let before = scene.seen.exchanges.len();
+        scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_001, 107, 127, (77, 6)));
+        for e in &mut scene.seen.exchanges[before..] {
+            (e.tcp_seq_resp, e.first_response_ns, e.response_thread) = (None, None, None);
+            (e.bytes_response, e.ended_by) = (0, "close".into());
+        }
+        scene.call(&to_pod(&INGRESS, &FRONTEND_1, 50_002, 130, 183, (77, 7)));
+        scene.log("bbbb", 185, 80, 301, &[(&FRONTEND_0, 20, 502), (&FRONTEND_1, 53, 200)]);
+        let rows = scene.rows();
+        let dropped = rows.hops.iter().find(|hop| hop.source_port == Some(50_001));
+        assert_eq!(dropped.is_some(), is_told, "{id}: {}", line(&rows));
+    }
+}

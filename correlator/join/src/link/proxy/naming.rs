@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::columns::AccessLog;
 use crate::id::Id;
+use crate::link::half;
 use crate::link::proxy::Lines;
 use crate::link::proxy::line::EVENT_LOOP_NS;
 use crate::link::proxy::scene::Scene;
 use crate::lists::Lists;
 use crate::reason::Reason;
+use crate::slab::ExchangeId;
 
 /// Calls by index into the scene's `clients`, lines by index into its `logs`.
 #[derive(Debug, Default)]
@@ -24,6 +26,9 @@ pub(super) struct Named {
     calls: Vec<(usize, usize)>,
     /// The line that carries the id of a call and does not list it.
     pub(super) unlisted: BTreeMap<usize, usize>,
+    /// Calls of which only the server's end was seen, with the only line that carries their id, and
+    /// lists them.
+    halves: BTreeMap<ExchangeId, usize>,
     /// Calls with an id that no line has, where most calls have one that some line has.
     foreign: BTreeSet<usize>,
 }
@@ -42,7 +47,8 @@ impl Named {
         named.listed = vec![None; scene.clients.len()];
         for call in 0..scene.clients.len() {
             let client = scene.client(call);
-            let id = scene.callees_id(call, lines);
+            let callee = scene.sight.server_of(scene.clients[call]);
+            let id = callee.and_then(|server| scene.callees_id(server, lines));
             let by_id = id.map(|id| of_id.of(&id)).unwrap_or_default();
             if id.is_some() && by_id.is_empty() {
                 named.foreign.insert(call);
@@ -70,6 +76,11 @@ impl Named {
             named.foreign.clear();
         }
         named
+    }
+
+    /// The line that names a call of which only the server's end was seen.
+    pub(super) fn line_of_half(&self, server: ExchangeId) -> Option<usize> {
+        self.halves.get(&server).copied()
     }
 
     /// Whether a call belongs to a request whose line is not there, so to none that has one.
@@ -123,8 +134,7 @@ impl<K: Ord> Lookup<K> {
 
 impl Scene<'_> {
     /// The request id that came with a call, by the span of its callee or by the callee's own line.
-    fn callees_id(&self, call: usize, lines: &Lines) -> Option<Id> {
-        let server = self.sight.server_of(self.clients[call])?;
+    fn callees_id(&self, server: ExchangeId, lines: &Lines) -> Option<Id> {
         let span = self.sight.span_of(server).one();
         let of_span = span.and_then(|span| self.sight.slabs.span(span).request_id);
         of_span.or_else(|| {
@@ -132,6 +142,20 @@ impl Scene<'_> {
             let line = lines.of_turn(self.sight, exchange)?;
             self.sight.slabs.log(line).request_id
         })
+    }
+
+    /// Finds the lines that carry the ids of calls of which only the server's end was seen.
+    pub(super) fn name_halves(&mut self, lines: &Lines) {
+        let id = |log: usize| Some((self.line(log).request_id?, log));
+        let of_id = Lookup::new((0..self.logs.len()).filter_map(id));
+        let line = |half: &half::Call| {
+            let id = self.callees_id(half.server, lines)?;
+            match of_id.of(&id) {
+                &[(_, log)] if self.lists_half(log, half) => Some((half.server, log)),
+                _ => None,
+            }
+        };
+        self.named.halves = self.half.iter().filter_map(line).collect();
     }
 
     /// Adds the requests of some lines, where a line names calls, fits one request alone that was

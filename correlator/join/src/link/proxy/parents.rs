@@ -105,13 +105,24 @@ impl Scene<'_> {
     fn possible_parents_of_half(&self, half: &half::Call) -> Vec<usize> {
         let mut possible =
             self.open.around(half.from_ns + half.bound_ns, half.to_ns - half.bound_ns);
+        if let Some(log) = self.named.line_of_half(half.server) {
+            let fitting = match &self.server_of_log[log] {
+                Some(server) => std::slice::from_ref(server),
+                None => &self.fitting[log],
+            };
+            possible.retain(|server| fitting.contains(server));
+            return possible;
+        }
+        self.keep_listing(&mut possible, |log| self.lists_half(log, half));
+        possible
+    }
+
+    /// Whether a try of a line may be a call of which only the server's end was seen.
+    pub(super) fn lists_half(&self, log: usize, half: &half::Call) -> bool {
         let server = self.sight.exchange(half.server);
         let is_service = |end| self.sight.owners.service(end, server.start_ns).is_some();
-        self.keep_listing(&mut possible, |log| {
-            let mut ends = self.attempts(log).iter().filter_map(|a| a.server);
-            self.lists(log, server.local()) || ends.any(is_service)
-        });
-        possible
+        let mut ends = self.attempts(log).iter().filter_map(|a| a.server);
+        self.lists(log, server.local()) || ends.any(is_service)
     }
 
     /// Calls that no key links to their server's end, if that was seen.
