@@ -45,6 +45,9 @@ pub(crate) struct Leg {
     /// The attempt that the parent's log line says this is. With neither end seen, the line alone
     /// tells of it.
     pub(crate) logged: Option<Attempt>,
+    /// Which try of its request it is, counted from 0, as far as that is known without knowing which
+    /// of several lines is the request's.
+    pub(crate) nth: Option<u32>,
 }
 
 /// One attempt of one log line.
@@ -234,7 +237,7 @@ fn is_read_for(sight: &Sight<'_>, root: ExchangeId, call: ExchangeId) -> bool {
 
 /// Appends the legs of a path.
 fn grow(sight: &Sight<'_>, relays: &Relays, root: Root, legs: &mut Vec<Leg>, stack: &mut Vec<Leg>) {
-    let bare = Leg { client: None, server: None, parent: None, by: None, logged: None };
+    let bare = Leg { client: None, server: None, parent: None, by: None, logged: None, nth: None };
     let root = match root {
         Root::Arrival(server) => Leg { server: Some(server), ..bare },
         Root::Call(client) => Leg { client: Some(client), server: sight.server_of(client), ..bare },
@@ -266,9 +269,13 @@ fn calls(sight: &Sight<'_>, relays: &Relays, server: ExchangeId) -> Vec<Leg> {
         parent: None,
         by: Some(made.by),
         logged: None,
+        nth: None,
     };
     let mut legs: Vec<Leg> = relays.calls_of(server).iter().map(leg).collect();
-    let Some(log) = relays.proxies.log_of.get(server) else { return legs };
+    let Some(log) = relays.proxies.log_of.get(server) else {
+        number(sight, relays, server, &mut legs);
+        return legs;
+    };
     let attempts = sight.slabs.attempts(log);
     // Nearly every request of a proxy is one call that its line tells of.
     if let ([attempt], [call]) = (attempts, &mut legs[..])
@@ -299,6 +306,7 @@ fn calls(sight: &Sight<'_>, relays: &Relays, server: ExchangeId) -> Vec<Leg> {
                 parent: None,
                 by: Some(Reason::OkUpstreamUnique),
                 logged,
+                nth: None,
             }),
         }
     }
@@ -310,6 +318,20 @@ fn calls(sight: &Sight<'_>, relays: &Relays, server: ExchangeId) -> Vec<Leg> {
         placed.insert(at, leg);
     }
     placed
+}
+
+/// Numbers the calls of a request as all lines do that may be its own.
+fn number(sight: &Sight<'_>, relays: &Relays, server: ExchangeId, legs: &mut [Leg]) {
+    if legs.len() < 2 {
+        return;
+    }
+    let Some(lines) = relays.proxies.log_candidates.get(&server) else { return };
+    let calls: Vec<ExchangeId> = legs.iter().filter_map(|leg| leg.client).collect();
+    let tries = lines.iter().map(|&log| sight.slabs.attempts(log));
+    let Some(order) = tries::agreed(sight, &calls, tries) else { return };
+    for leg in legs {
+        leg.nth = leg.client.and_then(|call| order.get(&call).copied());
+    }
 }
 
 /// How a request reached the first server that was seen.

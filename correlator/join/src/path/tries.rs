@@ -77,6 +77,27 @@ impl Tries {
     }
 }
 
+/// Which try each call was, if all lines that tell of as many agree, and none tells of more.
+pub(super) fn agreed<'a>(
+    sight: &Sight<'_>,
+    calls: &[ExchangeId],
+    lines: impl Iterator<Item = &'a [Attempt]>,
+) -> Option<BTreeMap<ExchangeId, u32>> {
+    let mut agreed = None;
+    for tries in lines {
+        if tries.iter().filter(|a| a.server.is_some()).count() > calls.len() {
+            return None;
+        }
+        let found = Tries::new(sight, calls.iter().copied(), tries).call_of.into_iter();
+        let order: BTreeMap<ExchangeId, u32> =
+            found.map(|(index, call)| (call, u32::try_from(index).unwrap_or(u32::MAX))).collect();
+        if order.len() == calls.len() && *agreed.get_or_insert_with(|| order.clone()) != order {
+            return None;
+        }
+    }
+    agreed
+}
+
 /// Whether a call may be a try that went to the same address: one that ended without a byte of a
 /// response was not answered.
 pub(super) fn may_be(sight: &Sight<'_>, attempt: &Attempt, call: ExchangeId) -> bool {

@@ -34,12 +34,13 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn hop(&self, position: usize, path_id: u128, findings: &mut Findings) -> HopRow {
         let leg = &self.tree.legs[position];
+        let nth = leg.logged.map_or(leg.nth.unwrap_or(0) as usize, |a| a.index);
         let mut hop = HopRow {
             path_id,
             position: i32::try_from(position).unwrap_or(i32::MAX),
             parent: leg.parent.and_then(|p| i32::try_from(p).ok()),
             kind: Kind::App,
-            attempt: leg.logged.map_or(1, |a| i32::try_from(a.index + 1).unwrap_or(i32::MAX)),
+            attempt: i32::try_from(nth + 1).unwrap_or(i32::MAX),
             source: Party::default(),
             requested: None,
             service: None,

@@ -376,3 +376,32 @@ fn call_that_only_its_server_saw_takes_a_try_of_the_request_whose_id_came_with_i
         assert_eq!(dropped.is_some(), is_told, "{id}: {}", line(&rows));
     }
 }
+
+#[test]
+fn tries_are_numbered_as_all_lines_say_that_may_be_the_requests() {
+    let (dropped, answered) = ((&FRONTEND_0, 4, 502), (&FRONTEND_1, 66, 200));
+    for (other, verdict, attempts) in [
+        (&[dropped, answered][..], "complete", [1, 2]),
+        (&[(&FRONTEND_0, 0, 502), dropped, answered], "partial", [1, 1]),
+        (&[dropped, (&FRONTEND_1, 0, 502), answered], "partial", [1, 1]),
+    ] {
+        let mut scene = Scene::new();
+        scene.arrival(40_000, 100, 180, 300);
+        let before = scene.seen.exchanges.len();
+        scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_001, 102, 106, (77, 6)));
+        for e in &mut scene.seen.exchanges[before..] {
+            (e.tcp_seq_resp, e.first_response_ns, e.response_thread) = (None, None, None);
+            (e.bytes_response, e.ended_by) = (0, "close".into());
+        }
+        scene.call(&to_pod(&INGRESS, &FRONTEND_1, 50_002, 110, 176, (77, 7)));
+        // One of the two is of a request that was lost.
+        for tries in [&[dropped, answered], other] {
+            scene.log("-", 180, 80, 300, tries);
+            scene.seen.access_logs.last_mut().unwrap().request_id = None;
+        }
+        let rows = scene.rows();
+        let path = &rows.paths[0];
+        let told: Vec<i32> = path.hops.iter().skip(1).map(|hop| hop.attempt).collect();
+        assert_eq!((path.verdict.as_str(), &told[..]), (verdict, &attempts[..]), "{}", line(&rows));
+    }
+}

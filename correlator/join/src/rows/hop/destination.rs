@@ -138,6 +138,14 @@ impl Writer<'_> {
         if made < attempts.iter().filter(|a| a.server.is_some()).count() {
             findings.miss("attempts that the log line tells of".into(), Reason::MissingLate);
         }
+        // A line that may be the request's tells of them, and not in which order they were made.
+        let is_unnumbered = |l: &&Leg| {
+            l.by == Some(Reason::OkUpstreamUnique) && l.logged.is_none() && l.nth.is_none()
+        };
+        let calls = || self.tree.legs.iter().filter(|l| l.parent == Some(position));
+        if calls().nth(1).is_some() && calls().any(|l| is_unnumbered(&l)) {
+            findings.miss("order of the attempts".into(), Reason::MissingLate);
+        }
     }
 
     /// Whether the API said that the pod was gone before the connection began.
