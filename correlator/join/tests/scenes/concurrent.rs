@@ -189,7 +189,11 @@ fn span_of_a_caller_names_the_request_of_the_only_call_that_it_may_be_of() {
     assert!(!is_second_call_open(&with_own_spans()));
     assert_first_is("complete", &with_own_spans());
     let changes: [fn(&mut Scene); 4] = [
-        |scene| scene.seen.spans.iter_mut().for_each(|s| s.peer_port = s.peer_port.map(|p| p + 1)),
+        |scene| {
+            let of_caller = |s: &&mut tables::Span| s.kind == "client";
+            let spans = scene.seen.spans.iter_mut().filter(of_caller);
+            spans.for_each(|s| s.peer_port = Some(CART_VIP.1 + 1));
+        },
         |scene| {
             let mut twin = scene.seen.spans.iter().find(|s| s.span_id == "c1").unwrap().clone();
             twin.span_id = "other".into();

@@ -405,3 +405,19 @@ fn tries_are_numbered_as_all_lines_say_that_may_be_the_requests() {
         assert_eq!((path.verdict.as_str(), &told[..]), (verdict, &attempts[..]), "{}", line(&rows));
     }
 }
+
+#[test]
+fn call_that_only_its_server_saw_takes_no_try_of_a_line_that_does_not_list_it() {
+    let mut scene = Scene::new();
+    scene.arrival(40_000, 100, 180, 300);
+    scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_000, 110, 178, (77, 5)));
+    scene.log("aaaa", 180, 80, 300, &[(&FRONTEND_0, 68, 200)]);
+    // An authorisation, say.
+    scene.call(&to_pod(&INGRESS, &FRONTEND_1, 50_001, 102, 108, (77, 6)));
+    scene.seen.exchanges.remove(scene.seen.exchanges.len() - 2);
+    let span = scene.server_span("f", None, &FRONTEND_1, (INGRESS.ip, 50_001), 103, 107);
+    span.request_id = Some("aaaa".into());
+    let rows = scene.rows();
+    let own = rows.hops.iter().find(|hop| hop.source_port == Some(50_000));
+    assert!(own.is_some(), "{}", line(&rows));
+}
