@@ -87,6 +87,10 @@ pub(crate) fn make(shape: &Shape, count: usize, seed: u64) -> Vec<Span> {
                 work(&mut free_at, &mut random, request.replica, threads, now, mean)
             }
             Works::Alone(median, spread) => now + random.log_normal(median, spread) as i64,
+            Works::Batches(every, mean) => {
+                let next = (now / every + 1) * every;
+                work(&mut free_at, &mut random, request.replica, 1, next, mean)
+            }
         };
         let stages = shape.operations[request.operation].2;
         while request.stage < stages.len() && request.waits_for == 0 {
@@ -100,7 +104,15 @@ pub(crate) fn make(shape: &Shape, count: usize, seed: u64) -> Vec<Span> {
                     lasts *= 10.0;
                 }
                 let mut from = at;
-                let sockets = sockets.entry((request.replica, called)).or_default();
+                // A call that fails does so soon, and is made once more after a pause.
+                if shape.failing > 0.0 && random.unit() * 100.0 < shape.failing {
+                    let fails = at + (0.3 * lasts) as i64;
+                    call(shape, &mut spans, request, called, at, fails);
+                    from = fails + 1000 + random.exponential(3000.0) as i64;
+                }
+                // What is called shares its connections with all of the same first word.
+                let pool = called.split(' ').next().unwrap_or_default();
+                let sockets = sockets.entry((request.replica, pool)).or_default();
                 if sockets.len() >= shape.connections {
                     from = from.max(sockets.pop().map_or(0, |Reverse(free)| free));
                 }

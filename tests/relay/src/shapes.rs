@@ -13,6 +13,9 @@ pub(crate) enum Works {
     Alone(f64, f64),
     /// So many threads take pieces of work from one queue; mean time of a piece.
     Workers(usize, f64),
+    /// One worker looks every so many microseconds at what there is to do, and does all of it, one
+    /// piece after the other; mean time of a piece.
+    Batches(i64, f64),
 }
 
 /// Calls made at once, each with the chance that it is made at all.
@@ -42,7 +45,10 @@ pub(crate) struct Shape {
     pub(crate) callee: Option<f64>,
     /// How many latencies in a hundred are ten times as long.
     pub(crate) slow: f64,
-    /// Connections to each service that is called: further calls wait for one.
+    /// How many calls in a hundred fail, and are made once more.
+    pub(crate) failing: f64,
+    /// Connections to each service that is called: further calls wait for one. What shares the first
+    /// word of its name is one service.
     pub(crate) connections: usize,
     /// Whether durations are measured and rounded by themselves.
     pub(crate) own_durations: bool,
@@ -105,6 +111,7 @@ const PLAIN: Shape = Shape {
     arrivals: Arrivals::Apart,
     callee: None,
     slow: 0.0,
+    failing: 0.0,
     connections: usize::MAX,
     own_durations: false,
 };
@@ -125,6 +132,21 @@ const MANY: &[(&str, f64, &[Stage])] = &[
     ),
     ("GET /search", 0.15, &[&[("cache", 1.0)], &[("find", 0.4)]]),
     ("GET /health", 0.05, &[]),
+];
+const QUERIES: &[(&str, f64, &[Stage])] = &[
+    ("GET /cart", 0.4, &[&[("db carts", 1.0)], &[("db items", 1.0)], &[("price", 0.8)]]),
+    ("POST /cart", 0.25, &[&[("db items", 1.0)], &[("db carts", 1.0)], &[("db carts", 1.0)]]),
+    ("GET /orders", 0.25, &[&[("db orders", 1.0), ("db users", 1.0)], &[("db items", 0.9)]]),
+    ("GET /login", 0.1, &[&[("db users", 1.0)], &[("token", 1.0)], &[("db users", 0.5)]]),
+];
+const SEARCH: &[(&str, f64, &[Stage])] = &[
+    (
+        "Search",
+        0.5,
+        &[&[("geo", 1.0)], &[("rate", 1.0), ("rate", 1.0), ("rate", 0.6)], &[("profile", 1.0)]],
+    ),
+    ("Recommend", 0.3, &[&[("profile", 1.0), ("review", 0.7)]]),
+    ("Reserve", 0.2, &[&[("user", 1.0)], &[("reserve", 1.0)], &[("rate", 1.0), ("mail", 0.5)]]),
 ];
 
 /// A service of Node.js: one event loop, stamps in milliseconds, spans of what is called alone.
@@ -322,6 +344,45 @@ pub(crate) const SHAPES: &[Shape] = &[
         works: Works::Alone(500.0, 0.6),
         operations: SEVERAL,
         between: 3_000.0,
+        ..PLAIN
+    },
+    // The shapes from here on were written before the method was seen to run on them.
+    Shape {
+        name: "queries-ms",
+        operations: QUERIES,
+        between: 4_000.0,
+        latency: (6_000.0, 0.8),
+        connections: 5,
+        slow: 1.0,
+        own_durations: true,
+        client_spans: true,
+        ..NODE
+    },
+    Shape {
+        name: "go-retries",
+        operations: SEARCH,
+        works: Works::Alone(180.0, 0.7),
+        between: 2_500.0,
+        latency: (9_000.0, 0.7),
+        failing: 6.0,
+        network: 120.0,
+        ..PLAIN
+    },
+    Shape {
+        name: "batches",
+        operations: SEVERAL,
+        works: Works::Batches(5_000, 120.0),
+        between: 2_000.0,
+        latency: (12_000.0, 0.6),
+        ..PLAIN
+    },
+    Shape {
+        name: "batches-ms",
+        operations: MANY,
+        works: Works::Batches(20_000, 400.0),
+        between: 9_000.0,
+        latency: (15_000.0, 0.7),
+        resolution: 1000,
         ..PLAIN
     },
 ];
