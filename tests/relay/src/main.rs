@@ -26,6 +26,7 @@ Usage: score-relay <FOLDER> [OPTIONS]
 
   <FOLDER>           every *.spans.csv.gz in it is a set
   --made <SEED>      score services made up from this seed instead
+  --only <SET>       the made-up service of this name alone
   --compress <N>     divide the gaps between requests by N, keep durations [default: 1]
   --per-service      a line of each service before that of its set
   --told <N>         beside N copies of each set whose causes are told: the limit of the model
@@ -42,6 +43,7 @@ struct Arguments {
     folder: PathBuf,
     compress: i64,
     made: Option<u64>,
+    only: Option<String>,
     per_service: bool,
     told: u32,
     effort: Effort,
@@ -54,6 +56,9 @@ fn main() -> Result<()> {
     let arguments = arguments()?;
     if let Some(seed) = arguments.made {
         for shape in shapes::SHAPES {
+            if arguments.only.as_ref().is_some_and(|only| only != shape.name) {
+                continue;
+            }
             let mut spans = made::make(shape, MADE_REQUESTS, seed);
             task::compress(&mut spans, arguments.compress);
             score_set(shape.name, &spans, &arguments);
@@ -122,11 +127,16 @@ fn arguments() -> Result<Arguments> {
         folder: PathBuf::new(),
         compress: 1,
         made: None,
+        only: None,
         per_service: false,
         told: 0,
         effort: Effort::default(),
     };
     while let Some(argument) = given.next() {
+        if argument == "--only" {
+            arguments.only = Some(given.next().context("--only needs the name of a set")?);
+            continue;
+        }
         let mut number = || -> Result<usize> {
             Ok(given.next().with_context(|| format!("{argument} needs a number"))?.parse()?)
         };

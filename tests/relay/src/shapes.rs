@@ -350,7 +350,8 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "queries-ms",
         operations: QUERIES,
-        between: 4_000.0,
+        // Its connections are in use for three quarters of the time.
+        between: 8_000.0,
         latency: (6_000.0, 0.8),
         connections: 5,
         slow: 1.0,
