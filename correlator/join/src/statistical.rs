@@ -23,6 +23,7 @@ mod gap;
 mod group;
 mod lattice;
 mod learn;
+mod line;
 mod model;
 mod order;
 mod parting;
@@ -81,7 +82,8 @@ pub struct Workload {
 pub struct Effort {
     /// Hypotheses kept about requests that depend on each other.
     pub hypotheses: usize,
-    /// Walks at most. Fewer are made when the last one changed next to nothing.
+    /// Walks through a sample that teach, at most. Fewer are made when the last one taught next to
+    /// nothing.
     pub rounds: usize,
 }
 
@@ -130,15 +132,6 @@ impl Choice {
     }
 }
 
-/// A round that moves less than this share of the calls is the last.
-const MOVED_MIN: f64 = 8e-3;
-
-/// Posterior from which a choice is not expected to move.
-const SURE: f64 = 0.97;
-
-/// Walks that go on moving more than this share of the calls have not found what the service does.
-const UNSETTLED: f64 = 0.02;
-
 /// Where choices are less sure than this on the whole, what the few sure ones rest on was learned
 /// from guesses.
 const SURENESS_MIN: f64 = 0.9;
@@ -148,8 +141,8 @@ const SURENESS_MIN: f64 = 0.9;
 pub struct Assignment {
     /// One for each call, in the order of the calls.
     pub choices: Vec<Choice>,
-    /// Whether the last walks agreed and left few calls open. If not, the posteriors belong to a
-    /// model that is not the service's, and mean nothing.
+    /// Whether few calls were left open. If not, the posteriors belong to a model that is not the
+    /// service's, and mean nothing.
     pub is_settled: bool,
 }
 
@@ -170,38 +163,16 @@ pub fn assign(workload: &Workload, effort: Effort) -> Assignment {
     let timelines = Timelines::new(workload);
     let mut learner = Learner::new(&timelines);
     let mut learned = learner.begin();
+    learner.improve(&mut learned, effort.rounds);
     let all = timelines.all();
-    let mut is_settled = workload.calls.is_empty();
-    let mut before = vec![Choice::default(); workload.calls.len()];
-    for _ in 0..effort.rounds {
-        let walked = learner.walk(&learned, 1.0, NARROW, &all);
-        let moved = moved(&timelines, &walked.choices, &before);
-        before = learned.learn(walked);
-        is_settled = moved <= UNSETTLED;
-        if moved <= MOVED_MIN {
-            break;
-        }
-    }
-    let wide = Breadth { hypotheses: effort.hypotheses.max(1), lag: LAG, reach: REACH };
-    let mut choices = learner.walk(&learned, 1.0, wide, &all).choices;
+    let walked = learner.walk(&learned, NARROW, &all);
+    learned.learn(walked);
+    let wide =
+        Breadth { hypotheses: effort.hypotheses.max(1), lag: LAG, reach: REACH, doubts: true };
+    let mut choices = learner.walk(&learned, wide, &all).choices;
     contradiction::doubt(&timelines, &mut choices);
-    is_settled &= workload.calls.is_empty() || sureness(&timelines, &choices) >= SURENESS_MIN;
+    let is_settled = workload.calls.is_empty() || sureness(&timelines, &choices) >= SURENESS_MIN;
     Assignment { choices, is_settled }
-}
-
-/// How much of the calls that are sure now was less so before: the mean over these.
-fn moved(timelines: &Timelines, now: &[Choice], before: &[Choice]) -> f64 {
-    let (mut moved, mut sure) = (0.0, 0.0);
-    // In the order of the walk, so that this sum does not depend on the order of the input.
-    for call in timelines.calls_in_order() {
-        let Some(&(request, p)) = now[call].candidates.first().filter(|(_, p)| *p >= SURE) else {
-            continue;
-        };
-        let before = before[call].candidates.iter().find(|(r, _)| *r == request);
-        moved += (p - before.map_or(0.0, |(_, p)| *p)).max(0.0);
-        sure += 1.0;
-    }
-    moved / f64::max(sure, 1.0)
 }
 
 /// Mean posterior of the likeliest requests.

@@ -31,7 +31,7 @@ Usage: score-relay <FOLDER> [OPTIONS]
   --per-service      a line of each service before that of its set
   --told <N>         beside N copies of each set whose causes are told: the limit of the model
   --hypotheses <K>   alternatives kept of requests that depend on each other [default: 150]
-  --rounds <R>       walks at most [default: 10]
+  --rounds <R>       walks that teach at most [default: 10]
 
 Prints one line of JSON a set. forced_accuracy is the share of traces of which every call was given
 to its true cause; committed_precision and coverage are those of what the product would commit.";

@@ -17,7 +17,7 @@ pub(super) struct Node {
     /// When the last call to end ends; the request's start where there was no call.
     last_end: i64,
     own_end: i64,
-    pub(super) before: NodeId,
+    before: NodeId,
     /// The last call, and its destination.
     pub(super) last: Option<(u32, u32)>,
 }

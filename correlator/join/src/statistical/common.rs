@@ -68,10 +68,9 @@ pub(super) fn sharpest(cell: &CellCounts, shapes: &[Shape], nothing_called: bool
         return 0;
     }
     let fit = |r: usize| -> f64 {
-        let density = shapes[r].log_density();
         (0..BINS)
             .filter(|&i| cell.gaps[r].weights[i] > 0.0)
-            .map(|i| cell.gaps[r].weights[i] * f64::from(density[i]))
+            .map(|i| cell.gaps[r].weights[i] * shapes[r].log_density_of(i))
             .sum()
     };
     let fits: Vec<f64> = (0..REFERENCES).map(fit).collect();

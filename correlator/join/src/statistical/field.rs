@@ -3,8 +3,9 @@
 use super::chain::{Chains, NO_NODE, NodeId};
 use super::counts::{CellId, Cells, Gaps};
 use super::group::Group;
+use super::line::{Line, Standing, Waits};
 use super::model::Model;
-use super::order::{LAGS, ORDER_SPAN, Order, lag_class};
+use super::order::{ORDER_SPAN, Order};
 use super::pattern::Patterns;
 
 /// How one request with its calls so far could take the step.
@@ -20,14 +21,11 @@ pub(super) struct Fit {
     pub(super) waits: Option<Waits>,
     /// The node after the step, once some hypothesis takes it.
     pub(super) after: NodeId,
+    /// Where in the record of the event its step is, once some hypothesis takes it.
+    pub(super) record: u32,
 }
 
-/// Since when a request waits for no answer, and how often such a wait ends.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Waits {
-    since: i64,
-    hazard: f64,
-}
+pub(super) const NO_RECORD: u32 = u32::MAX;
 
 /// What a step is asked of.
 pub(super) struct Asked<'a> {
@@ -49,6 +47,7 @@ pub(super) struct Field {
     pub(super) sure: Vec<(u32, u32)>,
     /// Who is waiting, with the group; of a group's hypotheses the likeliest counts.
     line: Vec<(Waits, Option<usize>)>,
+    besides: Line,
 }
 
 impl Field {
@@ -65,6 +64,11 @@ impl Field {
         &self.fits[fit as usize]
     }
 
+    pub(super) fn is_fitted(&self, node: NodeId) -> bool {
+        let known = self.by_node[node as usize];
+        self.fits.get(known as usize).is_some_and(|f| f.node == node)
+    }
+
     /// Index of the fit of a node that was fitted at this event.
     pub(super) fn index(&self, node: NodeId) -> u32 {
         self.by_node[node as usize]
@@ -78,6 +82,10 @@ impl Field {
         self.fits[fit as usize].after = after;
     }
 
+    pub(super) fn set_record(&mut self, fit: u32, record: u32) {
+        self.fits[fit as usize].record = record;
+    }
+
     /// Fits a node. `log` is what else is known of the step, none where it is not the request's;
     /// `goes_on` is whether the request will.
     pub(super) fn fit(
@@ -87,9 +95,8 @@ impl Field {
         log: Option<f64>,
         goes_on: bool,
     ) -> u32 {
-        let known = self.by_node[node as usize];
-        if self.fits.get(known as usize).is_some_and(|f| f.node == node) {
-            return known;
+        if self.is_fitted(node) {
+            return self.by_node[node as usize];
         }
         let Asked { chains, model, patterns, outcome } = *asked;
         let layout = Cells { destinations: patterns.destinations };
@@ -106,18 +113,27 @@ impl Field {
             let (idle, hazard) = model.wait(patterns, pattern, last, &gaps);
             (idle, goes_on.then(|| Waits { since: chains.ready(node), hazard }))
         };
-        self.fits.push(Fit { node, cell, gaps, log, idle, waits, after: NO_NODE });
+        self.fits.push(Fit {
+            node,
+            cell,
+            gaps,
+            log,
+            idle,
+            waits,
+            after: NO_NODE,
+            record: NO_RECORD,
+        });
         self.by_node[node as usize] = (self.fits.len() - 1) as u32;
         self.by_node[node as usize]
     }
 
     /// Orders those in no group by how likely they are to act, and forgets those that are so far
     /// behind the first that no place in the line makes up for it.
-    pub(super) fn sort(&mut self, heat: f64, lag: f64) {
+    pub(super) fn sort(&mut self, lag: f64) {
         let fits = &self.fits;
-        let acts = |fit: u32| fits[fit as usize].acts(heat);
+        let acts = |fit: u32| fits[fit as usize].acts();
         let best = self.sure.iter().fold(f64::NEG_INFINITY, |best, (_, f)| best.max(acts(*f)));
-        let least = best - lag - heat * ORDER_SPAN;
+        let least = best - lag - ORDER_SPAN;
         self.sure.retain(|(_, fit)| acts(*fit) >= least);
         self.sure.sort_unstable_by(|a, b| acts(b.1).total_cmp(&acts(a.1)).then(a.0.cmp(&b.0)));
     }
@@ -139,83 +155,30 @@ impl Field {
     }
 
     /// Logarithm of how likely the hypotheses of a group are in view of who still waits.
-    pub(super) fn ranks(&self, group: &Group) -> Vec<f64> {
-        (0..group.len())
-            .map(|h| {
-                let idle: f64 = group.nodes(h).iter().map(|n| self.of(*n).idle).sum();
-                group.weights[h] + idle
-            })
-            .collect()
+    pub(super) fn rank(&self, group: &mut Group) {
+        let idle = |nodes: &[NodeId]| nodes.iter().map(|n| self.of(*n).idle).sum::<f64>();
+        let ranks = (0..group.len()).map(|h| group.weights[h] + idle(group.nodes(h)));
+        group.ranks = ranks.collect();
     }
 
-    /// Who is waiting under a hypothesis of a group: those with these nodes, and all others. So many
-    /// steps follow `at_once`, at the same stamp: nobody knows which of them came first.
-    pub(super) fn standing(
-        &self,
-        group: Option<usize>,
-        nodes: &[NodeId],
-        order: &Order,
-        at_once: usize,
-    ) -> Standing {
-        let own = nodes.iter().filter_map(|n| self.of(*n).waits);
+    /// Looks at the hypotheses of a group, besides whose requests all others wait. So many steps
+    /// follow `at_once`, at the same stamp: nobody knows which of them came first.
+    pub(super) fn look_at(&mut self, group: Option<usize>, at_once: usize) {
         let others = self.line.iter().filter(|(_, of)| of.is_none() || *of != group);
-        let waits = own.chain(others.map(|(w, _)| *w));
-        let first = turn(waits.clone().map(|w| w.since), at_once);
-        let Some(first) = first else { return Standing::ALONE };
-        let mut hazards = [0.0; LAGS];
-        for Waits { since, hazard } in waits {
-            hazards[lag_class(since - first)] += hazard;
-        }
-        let all: f64 = hazards.iter().sum();
-        let weighed: [f64; LAGS] = std::array::from_fn(|c| hazards[c] * order.factors[c]);
-        let sum: f64 = weighed.iter().sum();
-        let expected = weighed.map(|w| (w / sum) as f32);
-        Standing { expected, first: Some(first), shift: (all / sum).ln() }
+        self.besides.begin(others.map(|(waits, _)| *waits), at_once);
+    }
+
+    /// Who is waiting under a hypothesis of the group that is looked at, with these nodes.
+    pub(super) fn standing(&mut self, nodes: &[NodeId], order: &Order) -> Standing {
+        let Self { besides, fits, by_node, .. } = self;
+        let waits = |node: &NodeId| fits[by_node[*node as usize] as usize].waits;
+        besides.standing(nodes.iter().filter_map(waits), order)
     }
 }
 
 impl Fit {
     /// Logarithm of how likely it is to act, among all that may.
-    pub(super) fn acts(&self, heat: f64) -> f64 {
-        heat * self.log - self.idle
+    pub(super) fn acts(&self) -> f64 {
+        self.log - self.idle
     }
-}
-
-/// Who is waiting under one hypothesis.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Standing {
-    pub(super) expected: [f32; LAGS],
-    /// Whose turn it is: who waits no longer than since then is behind. None where it is anybody's.
-    first: Option<i64>,
-    shift: f64,
-}
-
-impl Standing {
-    const ALONE: Self = Self { expected: [0.0; LAGS], first: None, shift: 0.0 };
-
-    /// Logarithm of how much likelier a step is for its place in the line, and which that is.
-    pub(super) fn order(&self, fit: &Fit, order: &Order) -> (f64, Option<u8>) {
-        match (fit.waits, self.first) {
-            (Some(Waits { since, .. }), Some(first)) => {
-                let class = lag_class(since - first);
-                (order.logs[class] + self.shift, Some(class as u8))
-            }
-            _ => (0.0, None),
-        }
-    }
-
-    /// No place in the line is worth more.
-    pub(super) fn order_max(&self, order: &Order) -> f64 {
-        order.logs.iter().fold(f64::NEG_INFINITY, |max, log| max.max(log + self.shift)).max(0.0)
-    }
-}
-
-/// Since when those wait whose turn it is, if others wait besides.
-fn turn(since: impl Iterator<Item = i64> + Clone, at_once: usize) -> Option<i64> {
-    since.clone().nth(at_once + 1)?;
-    if at_once == 0 {
-        return since.min();
-    }
-    let mut since: Vec<i64> = since.collect();
-    Some(*since.select_nth_unstable(at_once).1)
 }

@@ -100,9 +100,13 @@ impl Shape {
     pub(super) fn log_density(&self) -> Box<[f32; BINS]> {
         let mut density = Box::new([0.0f32; BINS]);
         for (i, d) in density.iter_mut().enumerate() {
-            *d = (self.mass[i].max(1e-12) / width(i)).ln() as f32;
+            *d = self.log_density_of(i) as f32;
         }
         density
+    }
+
+    pub(super) fn log_density_of(&self, bin: usize) -> f64 {
+        (self.mass[bin].max(1e-12) / width(bin)).ln()
     }
 }
 

@@ -6,11 +6,7 @@
 //! five groups of two hypotheses and not one of thirty-two: see [`super::parting`].
 
 use super::chain::NodeId;
-use super::lattice::{Edge, Lattice, StepOf};
-
-/// So many of the hypotheses that are dropped are remembered as doubts: about as many as two groups
-/// that meet have more than there is room for.
-pub(super) const DROPPED_MAX: usize = 512;
+use super::lattice::{Edge, Lattice, StepOf, Went};
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -18,6 +14,8 @@ pub(super) struct Group {
     pub(super) slots: Vec<u32>,
     /// Logarithm of the likelihood of each hypothesis.
     pub(super) weights: Vec<f64>,
+    /// The same in view of who still waits at the event that is looked at.
+    pub(super) ranks: Vec<f64>,
     /// Nodes by slot, hypothesis after hypothesis.
     nodes: Vec<NodeId>,
     pub(super) lattice: Lattice,
@@ -34,7 +32,13 @@ pub(super) struct Next {
 impl Group {
     /// One hypothesis about nothing.
     pub(super) fn empty() -> Self {
-        Self { slots: Vec::new(), weights: vec![0.0], nodes: Vec::new(), lattice: Lattice::new() }
+        Self {
+            slots: Vec::new(),
+            weights: vec![0.0],
+            ranks: vec![0.0],
+            nodes: Vec::new(),
+            lattice: Lattice::new(),
+        }
     }
 
     /// Hypotheses with their weights and nodes.
@@ -44,7 +48,7 @@ impl Group {
         nodes: Vec<NodeId>,
         lattice: Lattice,
     ) -> Self {
-        Self { slots, weights, nodes, lattice }
+        Self { slots, weights, ranks: Vec::new(), nodes, lattice }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -62,26 +66,28 @@ impl Group {
         &self.nodes[hypothesis * width..(hypothesis + 1) * width]
     }
 
-    /// Takes in another group. Of the pairs of hypotheses those are kept that `ranks` puts first.
+    /// Hypothesis with the highest rank.
+    pub(super) fn likeliest(&self) -> usize {
+        let ranks = &self.ranks;
+        (0..ranks.len()).fold(0, |best, h| if ranks[h] > ranks[best] { h } else { best })
+    }
+
+    /// Takes in another group. Of the pairs of hypotheses those are kept that their ranks put first.
     /// Tells which others were not hopeless, by their rank and their nodes.
-    pub(super) fn merge(
-        &mut self,
-        other: Self,
-        ranks: (&[f64], &[f64]),
-        most: usize,
-        lag: f64,
-    ) -> Vec<(f64, Vec<NodeId>)> {
+    pub(super) fn merge(&mut self, other: Self, most: usize, lag: f64) -> Vec<(f64, Vec<NodeId>)> {
         if self.slots.is_empty() && self.len() == 1 {
             *self = other;
             return Vec::new();
         }
+        let least = self.ranks[self.likeliest()] + other.ranks[other.likeliest()] - lag;
         let mut pairs: Vec<(f64, u32, u32)> = Vec::with_capacity(self.len() * other.len());
-        for (i, a) in (0u32..).zip(ranks.0) {
-            pairs.extend((0u32..).zip(ranks.1).map(|(j, b)| (a + b, i, j)));
+        for (i, a) in (0u32..).zip(&self.ranks) {
+            let ranks = (0u32..).zip(&other.ranks).map(|(j, b)| (a + b, i, j));
+            pairs.extend(ranks.filter(|(rank, ..)| *rank >= least));
         }
         let tie = |a: &(f64, u32, u32), b: &(f64, u32, u32)| (a.1, a.2).cmp(&(b.1, b.2));
         let dropped = keep_best(&mut pairs, most, lag, |p| p.0, tie);
-        let dropped = dropped.into_iter().take(DROPPED_MAX);
+        let dropped = dropped.into_iter();
         let dropped = dropped.map(|(rank, i, j)| (rank, self.pair(&other, i, j))).collect();
         let mut nodes = Vec::with_capacity(pairs.len() * (self.slots.len() + other.slots.len()));
         let mut weights = Vec::with_capacity(pairs.len());
@@ -89,6 +95,7 @@ impl Group {
             nodes.extend(self.pair(&other, i, j));
             weights.push(self.weights[i as usize] + other.weights[j as usize]);
         }
+        self.ranks = pairs.iter().map(|(rank, ..)| *rank).collect();
         let pairs = pairs.into_iter().map(|(_, i, j)| (i, j)).collect();
         self.lattice.merge(other.lattice, &self.weights, &other.weights, pairs);
         self.slots.extend(other.slots);
@@ -99,6 +106,35 @@ impl Group {
 
     fn pair(&self, other: &Self, own: u32, others: u32) -> Vec<NodeId> {
         [self.nodes(own as usize), other.nodes(others as usize)].concat()
+    }
+
+    /// Hypotheses with the same nodes become one. Tells which one each became.
+    pub(super) fn unite(&mut self) -> Vec<u32> {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_unstable_by(|a, b| self.nodes(*a).cmp(self.nodes(*b)).then(a.cmp(b)));
+        // Each becomes the first of its equals.
+        let mut first: Vec<usize> = (0..self.len()).collect();
+        for pair in order.windows(2) {
+            if self.nodes(pair[0]) == self.nodes(pair[1]) {
+                first[pair[1]] = first[pair[0]];
+            }
+        }
+        let (mut became, mut weights, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
+        for (hypothesis, first) in first.into_iter().enumerate() {
+            let weight = self.weights[hypothesis];
+            if first == hypothesis {
+                became.push(weights.len() as u32);
+                weights.push(weight);
+                nodes.extend_from_slice(self.nodes(hypothesis));
+            } else {
+                let into = became[first];
+                became.push(into);
+                weights[into as usize] = log_sum(weights[into as usize], weight);
+            }
+        }
+        self.weights = weights;
+        self.nodes = nodes;
+        became
     }
 
     /// Replaces the hypotheses by how they go on; `agreed` is the node of a slot that was not of
@@ -122,47 +158,35 @@ impl Group {
             }
         }
         self.weights = ways.iter().map(|w| w.weight).collect();
+        self.ranks.clear();
         self.slots = slots;
         self.nodes = nodes;
     }
 
     /// The request in a slot ends: `edges` weigh what it did under each hypothesis. Hypotheses that
     /// differed in it alone are one from then on.
-    pub(super) fn close(&mut self, slot: u32, edges: Vec<Edge>) {
+    pub(super) fn close(&mut self, slot: u32, mut went: Went) {
         let at = self.slots.iter().position(|s| *s == slot);
         let mut slots = self.slots.clone();
         at.into_iter().for_each(|at| {
             slots.remove(at);
         });
-        let width = slots.len();
-        let mut nodes: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
-        let mut merged: Vec<f64> = Vec::with_capacity(self.len());
-        let mut edges = edges;
-        for edge in &mut edges {
-            let begin = nodes.len();
-            let width_before = self.slots.len();
-            let row = &self.nodes[edge.from as usize * width_before..][..width_before];
-            nodes.extend(row.iter().enumerate().filter(|(i, _)| Some(*i) != at).map(|(_, n)| *n));
-            let same = (0..merged.len())
-                .find(|other| nodes[other * width..(other + 1) * width] == nodes[begin..]);
-            let to = same.unwrap_or(merged.len());
-            if same.is_some() {
-                nodes.truncate(begin);
-                merged[to] = log_sum(merged[to], edge.forward);
-            } else {
-                merged.push(edge.forward);
-            }
-            edge.to = to as u32;
-        }
-        self.lattice.went(StepOf::End, edges);
+        let width = self.slots.len();
+        let rows = went.edges.iter().map(|edge| &self.nodes[edge.from as usize * width..][..width]);
+        let others = rows.flat_map(|row| row.iter().enumerate().filter(|(i, _)| Some(*i) != at));
+        self.nodes = others.map(|(_, node)| *node).collect();
+        self.weights = went.edges.iter().map(|edge| edge.forward).collect();
         self.slots = slots;
-        self.weights = merged;
-        self.nodes = nodes;
+        for (edge, to) in went.edges.iter_mut().zip(self.unite()) {
+            edge.to = to;
+        }
+        self.lattice.went(went);
     }
 
     /// Weighs the hypotheses by something that none of its requests did. Those that are left far
     /// behind are dropped.
-    pub(super) fn weigh(&mut self, logs: &[f64], ranks: &[f64], lag: f64) {
+    pub(super) fn weigh(&mut self, logs: &[f64], lag: f64) {
+        let ranks = &self.ranks;
         let best = ranks.iter().zip(logs).map(|(r, l)| r + l).fold(f64::NEG_INFINITY, f64::max);
         let width = self.slots.len();
         let mut nodes = Vec::with_capacity(self.nodes.len());
@@ -174,11 +198,12 @@ impl Group {
             }
             let forward = self.weights[from] + log;
             let (from, to) = (from as u32, weights.len() as u32);
-            edges.push(Edge { from, to, log, forward, taken: None });
+            edges.push(Edge { from, to, log, forward, taken: None, class: None });
             nodes.extend_from_slice(&self.nodes[from as usize * width..][..width]);
             weights.push(forward);
         }
-        self.lattice.went(StepOf::Other, edges);
+        let (taken, expected) = (Vec::new(), Vec::new());
+        self.lattice.went(Went { of: StepOf::Other, edges, taken, expected });
         self.nodes = nodes;
         self.weights = weights;
     }
@@ -218,7 +243,6 @@ pub(super) fn keep_best<T>(
     if all.len() > most {
         all.select_nth_unstable_by(most, order);
         dropped = all.split_off(most);
-        dropped.sort_unstable_by(order);
     }
     all.sort_unstable_by(order);
     dropped
@@ -247,7 +271,7 @@ mod tests {
     }
 
     fn edge(from: u32, forward: f64) -> Edge {
-        Edge { from, to: 0, log: 0.0, forward, taken: None }
+        Edge { from, to: 0, log: 0.0, forward, taken: None, class: None }
     }
 
     #[test]
@@ -266,9 +290,23 @@ mod tests {
     fn hypotheses_that_agree_again_are_one() {
         let mut group = Group::empty();
         group.advance(&[way(0, -1.0, Some((1, 21))), way(0, -1.0, None)], &[10, 11]);
-        group.close(1, vec![edge(0, -1.0), edge(1, -1.0)]);
+        let edges = vec![edge(0, -1.0), edge(1, -1.0)];
+        let (taken, expected) = (Vec::new(), Vec::new());
+        group.close(1, Went { of: StepOf::End, edges, taken, expected });
         assert_eq!((group.len(), group.slots.len()), (1, 0));
         assert!((group.weights[0] - (2f64.ln() - 1.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn hypotheses_with_the_same_nodes_weigh_as_one_what_they_weighed() {
+        let mut group = Group::empty();
+        let agreed = [10, 11];
+        group.advance(&[way(0, -1.0, Some((0, 20))), way(0, -2.0, Some((0, 30)))], &agreed);
+        let (same, other) = (Some((0, 40)), Some((0, 41)));
+        group.advance(&[way(0, -3.0, same), way(1, -4.0, other), way(1, -3.0, same)], &agreed);
+        assert_eq!(group.unite(), [0, 1, 0]);
+        assert_eq!((group.nodes(0), group.nodes(1)), (&[40][..], &[41][..]));
+        assert!((group.weights[0] - (2f64.ln() - 3.0)).abs() < 1e-12);
     }
 
     #[test]
@@ -276,8 +314,9 @@ mod tests {
         let (mut left, mut right) = (Group::empty(), Group::empty());
         left.advance(&[way(0, -1.0, Some((0, 20))), way(0, -2.0, None)], &[10, 11]);
         right.advance(&[way(0, -1.0, Some((1, 21))), way(0, -9.0, None)], &[10, 11]);
-        let ranks = (left.weights.clone(), right.weights.clone());
-        left.merge(right, (&ranks.0, &ranks.1), 10, 5.0);
+        left.ranks = left.weights.clone();
+        right.ranks = right.weights.clone();
+        left.merge(right, 10, 5.0);
         assert_eq!((left.slots.as_slice(), left.len()), (&[0, 1][..], 2));
         assert_eq!((left.nodes(0), left.nodes(1)), (&[20, 21][..], &[10, 21][..]));
     }

@@ -13,21 +13,12 @@ use super::order::LAGS;
 use super::timeline::Timelines;
 use super::walked::Walked;
 
-/// A step of a request under some hypothesis.
+/// A step of a request under some hypotheses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     pub(super) request: u32,
     pub(super) cell: CellId,
     pub(super) gaps: Gaps,
-    /// Where more than one request could go on.
-    pub(super) turn: Option<Turn>,
-}
-
-/// Which class of the line went on, and how likely it was for each.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
-    pub(super) class: usize,
-    pub(super) expected: [f32; LAGS],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +29,21 @@ pub(super) struct Edge {
     pub(super) log: f64,
     /// The same with everything before it.
     pub(super) forward: f64,
-    /// None where a call belongs to nobody.
-    pub(super) taken: Option<Taken>,
+    /// Which of the steps that are taken; none where a call belongs to nobody.
+    pub(super) taken: Option<u32>,
+    /// Which class of the line went on, where more than one request could.
+    pub(super) class: Option<u8>,
+}
+
+/// How the hypotheses of a group went on at one event.
+#[derive(Debug)]
+pub(super) struct Went {
+    pub(super) of: StepOf,
+    pub(super) edges: Vec<Edge>,
+    /// The steps that requests take under some of the hypotheses.
+    pub(super) taken: Vec<Taken>,
+    /// By hypothesis before: how likely each class of the line was to go on.
+    pub(super) expected: Vec<[f32; LAGS]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +60,7 @@ enum Step {
     Began,
     /// The group is part of an earlier one, each of whose hypotheses held one of this part's.
     Parted(Rc<RefCell<Before>>, Vec<u32>),
-    Went(StepOf, Vec<Edge>),
+    Went(Went),
     /// Two groups with these weights became one, with these pairs of their hypotheses.
     Merged {
         left: Vec<f64>,
@@ -102,8 +106,8 @@ impl Lattice {
         Self { steps: vec![Step::Began] }
     }
 
-    pub(super) fn went(&mut self, of: StepOf, edges: Vec<Edge>) {
-        self.steps.push(Step::Went(of, edges));
+    pub(super) fn went(&mut self, went: Went) {
+        self.steps.push(Step::Went(went));
     }
 
     /// Takes over the record of another group, whose hypotheses were paired with those of this one.
@@ -162,12 +166,10 @@ fn settle(
                 aside.push(of_left);
                 backward = of_right;
             }
-            Step::Went(of, edges) => {
+            Step::Went(went) => {
                 posterior.clear();
-                backward = back(&edges, &backward, &mut posterior);
-                for (edge, &p) in edges.iter().zip(&posterior) {
-                    walked.take(timelines, of, edge.taken.as_ref(), p);
-                }
+                backward = back(&went.edges, &backward, &mut posterior);
+                walked.take(timelines, &went, &posterior);
             }
         }
     }

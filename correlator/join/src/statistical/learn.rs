@@ -12,16 +12,17 @@ use super::walk::{self, Breadth};
 use super::walked::Walked;
 
 /// A walk that only teaches follows fewer alternatives: what is seldom teaches little.
-pub(super) const NARROW: Breadth = Breadth { hypotheses: 32, lag: 5.0, reach: 4.0 };
+pub(super) const NARROW: Breadth = Breadth { hypotheses: 32, lag: 5.0, reach: 4.0, doubts: false };
 
-/// The first walks follow a model that is no more than a guess: all its likelihoods are taken to
-/// these powers, which keeps more of the alternatives (annealing). What is learned from all is taken
-/// as it is: flattened likelihoods keep hypotheses that there is no room for.
-const FIRST_HEATS: [f64; 2] = [0.5, 0.8];
+/// Requests from which it shows which belief about order is the right one to begin with: of a first
+/// walk, which is rough, and of one that knows what that taught.
+const FIRST: [usize; 2] = [60, 125];
 
-/// Requests from which it shows which belief about order is the right one to begin with. The first
-/// walk is rough, and looks at half as many.
-const SAMPLE: usize = 250;
+/// Requests from which is learned before all are looked at once: as many again teach little more.
+const SAMPLE: usize = 500;
+
+/// A walk teaches next to nothing if it explains each step by so little more than the one before.
+const GAIN_MIN: f64 = 0.02;
 
 /// What is known of a service.
 #[derive(Clone, Debug)]
@@ -71,29 +72,39 @@ impl<'a> Learner<'a> {
         best.0
     }
 
+    /// Walks through a sample, and learns from it, until that explains no more.
+    pub(super) fn improve(&mut self, learned: &mut Learned, rounds: usize) {
+        let sample = self.timelines.sample(SAMPLE);
+        let enough = GAIN_MIN * self.timelines.steps(&sample) as f64;
+        let mut best = f64::NEG_INFINITY;
+        for _ in 0..rounds {
+            let walked = self.walk(learned, NARROW, &sample);
+            let gain = walked.evidence - best;
+            best = best.max(walked.evidence);
+            learned.learn(walked);
+            if gain < enough {
+                break;
+            }
+        }
+    }
+
     fn begin_with(&mut self, behind: f64, counts: &Counts) -> (Learned, f64) {
         let orders = [Order::believed(behind); 2];
         let mut learned = Learned { counts: counts.clone(), orders };
-        let rough = self.timelines.sample(SAMPLE / 2);
-        let walked = self.walk(&learned, FIRST_HEATS[0], NARROW, &rough);
+        let rough = self.timelines.sample(FIRST[0]);
+        let walked = self.walk(&learned, NARROW, &rough);
         learned.learn(walked);
-        let sample = self.timelines.sample(SAMPLE);
-        let walked = self.walk(&learned, FIRST_HEATS[1], NARROW, &sample);
+        let sample = self.timelines.sample(FIRST[1]);
+        let walked = self.walk(&learned, NARROW, &sample);
         let evidence = walked.evidence;
         learned.learn(walked);
         (learned, evidence)
     }
 
     /// Walks through so many events of each place, by what is known.
-    pub(super) fn walk(
-        &mut self,
-        learned: &Learned,
-        heat: f64,
-        breadth: Breadth,
-        events: &[usize],
-    ) -> Walked {
+    pub(super) fn walk(&mut self, learned: &Learned, breadth: Breadth, events: &[usize]) -> Walked {
         let Self { timelines, patterns, beliefs, rates } = self;
-        let model = Model::learn(&learned.counts, patterns, beliefs, rates, learned.orders, heat);
+        let model = Model::learn(&learned.counts, patterns, beliefs, rates, learned.orders);
         walk::walk(timelines, &model, patterns, breadth, events)
     }
 }

@@ -37,8 +37,6 @@ const WEIGHT_MIN: f64 = 0.05;
 
 #[derive(Clone, Debug)]
 pub(super) struct Model {
-    /// Power to which likelihoods are taken.
-    pub(super) heat: f64,
     layout: super::counts::Cells,
     kinds: Vec<Option<Box<Kind>>>,
     /// By kind of step: logarithm of its share where it was not seen.
@@ -61,15 +59,13 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// `rates` is how often each destination is called, per unit of time; likelihoods are taken to
-    /// the power of `heat`.
+    /// `rates` is how often each destination is called, per unit of time.
     pub(super) fn learn(
         counts: &Counts,
         patterns: &Patterns,
         beliefs: &Beliefs,
         rates: &[f64],
         orders: [Order; 2],
-        heat: f64,
     ) -> Self {
         let layout = counts.layout;
         let more = more(counts, patterns, beliefs);
@@ -80,7 +76,6 @@ impl Model {
         let commons = commons(counts, patterns, beliefs);
         let is_new = commons.iter().any(|c| c.weight < ENOUGH);
         let mut model = Self {
-            heat,
             after: if is_new { after(patterns, beliefs) } else { Vec::new() },
             layout,
             kinds: Vec::new(),

@@ -25,9 +25,12 @@ impl Group {
         }
         let total = self.weight();
         let shares: Vec<f64> = self.weights.iter().map(|w| (w - total).exp()).collect();
-        let parts: Vec<Part> =
-            self.dependent(&shares).iter().map(|slots| self.project(slots, &shares)).collect();
-        if parts.len() < 2 || lost(&parts, &shares) > LOST_MAX {
+        let dependent = self.dependent(&shares);
+        if dependent.len() < 2 {
+            return vec![self];
+        }
+        let parts: Vec<Part> = dependent.iter().map(|slots| self.project(slots, &shares)).collect();
+        if lost(&parts, &shares) > LOST_MAX {
             return vec![self];
         }
         let ways = parts.iter().map(|part| part.of_hypothesis.clone()).collect();

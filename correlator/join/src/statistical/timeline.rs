@@ -116,6 +116,13 @@ impl Timelines {
         self.places.iter().map(|events| events.len() * requests / all).collect()
     }
 
+    /// How many of these events of each place are calls or ends of requests.
+    pub(super) fn steps(&self, events: &[usize]) -> usize {
+        let places = self.places.iter().zip(events);
+        let steps = places.flat_map(|(place, events)| &place[..*events]);
+        steps.filter(|event| !matches!(event, Event::Opens(_))).count()
+    }
+
     /// How often each destination is called, per unit of time.
     pub(super) fn destination_rates(&self) -> Vec<f64> {
         let mut rates = vec![0.0; self.destinations];

@@ -7,12 +7,13 @@
 use super::Choice;
 use super::chain::{Chains, NodeId};
 use super::counts::Counts;
-use super::field::{Asked, Field};
+use super::doubt::Dropped;
+use super::field::{Asked, Field, Fit, NO_RECORD};
 use super::group::{Group, keep_best, log_total};
-use super::lattice::{Edge, StepOf, Taken, Turn};
+use super::lattice::{Edge, StepOf, Taken, Went};
 use super::model::Model;
 use super::order::LAGS;
-use super::pattern::Patterns;
+use super::pattern::{PatternId, Patterns};
 use super::pod::Pod;
 use super::timeline::{Event, Timelines};
 use super::walked::Walked;
@@ -27,6 +28,9 @@ pub(super) struct Breadth {
     pub(super) lag: f64,
     /// A group whose requests are this much less likely to act has nothing to do with an event.
     pub(super) reach: f64,
+    /// Whether what there is no room for is remembered as a doubt. It says nothing of what the
+    /// service does.
+    pub(super) doubts: bool,
 }
 
 /// Differences of hypotheses that mean nothing.
@@ -44,6 +48,11 @@ pub(super) struct Walker<'a> {
     pub(super) ways: Vec<Way>,
     /// By hypothesis: which class of the line was expected to go on.
     pub(super) expected: Vec<[f32; LAGS]>,
+    pub(super) dropped: Dropped,
+    /// At a call: slot, pattern and node of each request that made it while it waited for nothing.
+    pub(super) afresh: Vec<(u32, PatternId, NodeId)>,
+    /// Whether some node is followed by the same as another.
+    pub(super) has_joined: bool,
 }
 
 /// Walks through so many events of each place.
@@ -73,6 +82,9 @@ pub(super) fn walk(
             field: Field::default(),
             ways: Vec::new(),
             expected: Vec::new(),
+            dropped: Dropped::default(),
+            afresh: Vec::new(),
+            has_joined: false,
         };
         for event in &place[..*events] {
             match *event {
@@ -122,13 +134,17 @@ impl Walker<'_> {
             let fit = field.fit(&asked, node, log, goes_on);
             field.sure.push((slot, fit));
         }
-        for group in &pod.groups {
+        for group in &mut pod.groups {
             for hypothesis in 0..group.len() {
                 for (slot, node) in group.slots.iter().zip(group.nodes(hypothesis)) {
+                    if field.is_fitted(*node) {
+                        continue;
+                    }
                     let (log, goes_on) = of(pod.open[*slot as usize]);
                     field.fit(&asked, *node, log, goes_on);
                 }
             }
+            field.rank(group);
         }
         field.line_up();
     }
@@ -139,7 +155,7 @@ impl Walker<'_> {
         let known = timelines.caused_by[call as usize];
         if known.is_some_and(|request| self.pod.slot_of(request).is_none()) {
             // Its cause has ended, and nobody else caused it.
-            self.walked.take(timelines, StepOf::Call(call), None, 1.0);
+            self.walked.belongs_to_none(StepOf::Call(call), 1.0);
             return;
         }
         self.look(span.start, span.kind as usize, known, |request| {
@@ -150,19 +166,19 @@ impl Walker<'_> {
         });
         // The known cause is taken however unlikely it is.
         let lag = if known.is_some() { f64::INFINITY } else { self.breadth.lag };
-        self.field.sort(model.heat, lag);
+        self.field.sort(lag);
         let group = match known.and_then(|request| self.pod.slot_of(request)) {
             Some(slot) => self.group_with(slot),
             None => self.involved(),
         };
         self.line_up_groups();
-        let ranks = self.field.ranks(&group);
+        let at_once = timelines.at_once[call as usize];
+        self.field.look_at(None, at_once);
         self.ways.clear();
         self.expected.clear();
-        let alone = self.model.heat * self.model.alone(span.kind);
         let mut best = f64::NEG_INFINITY;
-        for (from, rank) in ranks.iter().enumerate() {
-            self.ways_of(&group, from, *rank, call, alone, &mut best);
+        for from in 0..group.len() {
+            self.ways_of(&group, from, call, &mut best);
         }
         let Breadth { hypotheses, lag, .. } = self.breadth;
         let tie = |a: &Way, b: &Way| (a.from, a.by).cmp(&(b.from, b.by));
@@ -173,8 +189,7 @@ impl Walker<'_> {
         self.walked.evidence += forward - group.weight();
         let likeliest = self.ways[0];
         if let Some((_, fit)) = likeliest.by {
-            let nodes = group.nodes(likeliest.from as usize).to_vec();
-            self.tell_others(0, fit, &nodes, timelines.at_once[call as usize]);
+            self.tell_others(0, fit, group.nodes(likeliest.from as usize), at_once);
         }
         self.take_ways(group, call);
     }
@@ -186,36 +201,33 @@ impl Walker<'_> {
 
     /// The group of all requests in doubt that the step could be of.
     fn involved(&mut self) -> Group {
-        let heat = self.model.heat;
         let field = &self.field;
-        let sure = field.sure.first().map(|(_, fit)| field.get(*fit).acts(heat));
-        let ranks: Vec<Vec<f64>> = self.pod.groups.iter().map(|g| field.ranks(g)).collect();
-        let acts: Vec<f64> = self
-            .pod
-            .groups
-            .iter()
-            .zip(&ranks)
-            .map(|(group, ranks)| {
-                let all = log_total(ranks.iter().copied());
-                let mut best = f64::NEG_INFINITY;
-                for (hypothesis, rank) in ranks.iter().enumerate() {
-                    for node in group.nodes(hypothesis) {
-                        best = best.max(field.of(*node).acts(heat) + rank - all);
-                    }
+        let sure = field.sure.first().map(|(_, fit)| field.get(*fit).acts());
+        let mut best = sure.unwrap_or(f64::NEG_INFINITY);
+        let reach = self.breadth.reach;
+        let mut acts = Vec::with_capacity(self.pod.groups.len());
+        for group in &self.pod.groups {
+            let mut highest = f64::NEG_INFINITY;
+            for (hypothesis, rank) in group.ranks.iter().enumerate() {
+                for node in group.nodes(hypothesis) {
+                    highest = highest.max(field.of(*node).acts() + rank);
                 }
-                best
-            })
-            .collect();
-        let best = acts.iter().copied().fold(sure.unwrap_or(f64::NEG_INFINITY), f64::max);
+            }
+            // All hypotheses weigh no less than the likeliest.
+            if highest - group.ranks[group.likeliest()] < best - reach {
+                acts.push(f64::NEG_INFINITY);
+            } else {
+                acts.push(highest - log_total(group.ranks.iter().copied()));
+            }
+            best = best.max(acts[acts.len() - 1]);
+        }
         let mut joint = Group::empty();
-        let mut joint_ranks = vec![0.0];
-        let far = best - self.breadth.reach;
+        let far = best - reach;
         for at in (0..acts.len()).rev().filter(|at| acts[*at] >= far) {
             let group = self.pod.take(at);
             let Breadth { hypotheses, lag, .. } = self.breadth;
-            let dropped = joint.merge(group, (&joint_ranks, &ranks[at]), hypotheses, lag);
-            joint_ranks = self.field.ranks(&joint);
-            self.doubt_merged(&joint, &joint_ranks, &dropped);
+            let dropped = joint.merge(group, hypotheses, lag);
+            self.doubt_merged(&joint, &dropped);
         }
         joint
     }
@@ -223,9 +235,7 @@ impl Walker<'_> {
     /// The other groups stand in the line besides the one that is looked at.
     fn line_up_groups(&mut self) {
         for (index, group) in self.pod.groups.iter().enumerate() {
-            let ranks = self.field.ranks(group);
-            let best = (0..ranks.len()).fold(0, |b, h| if ranks[h] > ranks[b] { h } else { b });
-            self.field.line_up_group(index, group.nodes(best));
+            self.field.line_up_group(index, group.nodes(group.likeliest()));
         }
     }
 
@@ -240,24 +250,23 @@ impl Walker<'_> {
         self.field.line_up_group(usize::MAX, nodes);
         let mut weighed = Vec::new();
         for (index, group) in self.pod.groups.iter().enumerate() {
-            let logs: Vec<f64> = (0..group.len())
-                .map(|h| {
-                    let standing =
-                        self.field.standing(Some(index), group.nodes(h), &order, at_once);
-                    self.model.heat * standing.order(&fit, &order).0
-                })
-                .collect();
+            self.field.look_at(Some(index), at_once);
+            let mut logs = Vec::with_capacity(group.len());
+            for hypothesis in 0..group.len() {
+                let standing = self.field.standing(group.nodes(hypothesis), &order);
+                logs.push(standing.order(fit.waits, &order).0);
+            }
             let (low, high) = logs
                 .iter()
                 .fold((f64::MAX, f64::MIN), |(low, high), log| (low.min(*log), high.max(*log)));
             if high - low > SAME {
-                weighed.push((index, logs, self.field.ranks(group)));
+                weighed.push((index, logs));
             }
         }
-        for (index, logs, ranks) in weighed.into_iter().rev() {
+        for (index, logs) in weighed.into_iter().rev() {
             let mut group = self.pod.take(index);
             let before = group.weight();
-            group.weigh(&logs, &ranks, self.breadth.lag);
+            group.weigh(&logs, self.breadth.lag);
             self.walked.evidence += group.weight() - before;
             self.pod.put(group, self.walked, self.timelines);
         }
@@ -275,34 +284,49 @@ impl Walker<'_> {
         let mut group = self.group_with(slot);
         self.line_up_groups();
         let at = group.slots.iter().position(|s| *s == slot);
-        let order = &self.model.orders[1];
+        let order = self.model.orders[1];
         let sure = self.pod.agreed[slot as usize];
-        let mut edges = Vec::with_capacity(group.len());
+        self.field.look_at(None, 0);
+        let mut went =
+            Went { of: StepOf::End, edges: Vec::new(), taken: Vec::new(), expected: Vec::new() };
         for from in 0..group.len() {
             let nodes = group.nodes(from);
-            let fit = self.field.of(at.map_or(sure, |at| nodes[at]));
-            let standing = self.field.standing(None, nodes, order, 0);
-            let (in_line, class) = standing.order(fit, order);
-            let expected = standing.expected;
-            let turn = class.map(|class| Turn { class: class.into(), expected });
-            let log = self.model.heat * (fit.log + in_line);
+            let standing = self.field.standing(nodes, &order);
+            let index = self.field.index(at.map_or(sure, |at| nodes[at]));
+            let fit = *self.field.get(index);
+            let (in_line, class) = standing.order(fit.waits, &order);
+            went.expected.push(standing.expected);
+            let log = fit.log + in_line;
             let forward = group.weights[from] + log;
-            let taken = Some(Taken { request, cell: fit.cell, gaps: fit.gaps, turn });
-            edges.push(Edge { from: from as u32, to: 0, log, forward, taken });
+            let taken = Some(self.record(&mut went.taken, index, request));
+            went.edges.push(Edge { from: from as u32, to: 0, log, forward, taken, class });
         }
+        let edges = &went.edges;
         let best = (0..edges.len())
             .fold(0, |b, e| if edges[e].forward > edges[b].forward { e } else { b });
         let forward = log_total(edges.iter().map(|e| e.forward));
         self.walked.evidence += forward - group.weight();
-        let nodes = group.nodes(best).to_vec();
+        let nodes = group.nodes(best);
         let fit = self.field.index(at.map_or(sure, |at| nodes[at]));
-        self.tell_others(1, fit, &nodes, 0);
+        self.tell_others(1, fit, nodes, 0);
         if group.len() == 1 {
-            self.walked.take(timelines, StepOf::End, edges[0].taken.as_ref(), 1.0);
+            self.walked.take(timelines, &went, &[1.0]);
         } else {
-            group.close(slot, edges);
+            group.close(slot, went);
             self.pod.put(group, self.walked, timelines);
         }
         self.pod.close(slot);
+    }
+
+    /// Where in the record of an event a step is that some hypotheses take.
+    pub(super) fn record(&mut self, taken: &mut Vec<Taken>, fit: u32, request: u32) -> u32 {
+        let Fit { record, cell, gaps, .. } = *self.field.get(fit);
+        if record != NO_RECORD {
+            return record;
+        }
+        let record = taken.len() as u32;
+        taken.push(Taken { request, cell, gaps });
+        self.field.set_record(fit, record);
+        record
     }
 }

@@ -2,8 +2,11 @@
 
 use super::Choice;
 use super::counts::Counts;
-use super::lattice::{StepOf, Taken};
+use super::lattice::{StepOf, Taken, Went};
 use super::timeline::Timelines;
+
+/// Seldom is an event of more requests than this under the hypotheses that are followed.
+const FEW: usize = 16;
 
 /// What a walk found.
 #[derive(Debug)]
@@ -20,33 +23,44 @@ pub(super) struct Walked {
 }
 
 impl Walked {
-    /// Takes note of one step with its posterior.
-    pub(super) fn take(
-        &mut self,
-        timelines: &Timelines,
-        of: StepOf,
-        taken: Option<&Taken>,
-        p: f64,
-    ) {
-        let call = match of {
-            StepOf::Call(call) => Some(call),
-            StepOf::End | StepOf::Other => None,
-        };
-        let Some(taken) = taken else {
-            if let Some(call) = call {
-                self.choices[call as usize].none += p;
+    /// Takes note of the steps of one event, by the posteriors of the ways to them.
+    pub(super) fn take(&mut self, timelines: &Timelines, went: &Went, posterior: &[f64]) {
+        let mut taken = [0.0; FEW];
+        let mut many = vec![0.0; went.taken.len().saturating_sub(FEW)];
+        let of_end = usize::from(went.of == StepOf::End);
+        for (edge, &p) in went.edges.iter().zip(posterior) {
+            let Some(at) = edge.taken.map(|at| at as usize) else {
+                self.belongs_to_none(went.of, p);
+                continue;
+            };
+            if at < FEW {
+                taken[at] += p;
+            } else {
+                many[at - FEW] += p;
             }
-            return;
-        };
+            if let Some(class) = edge.class.filter(|_| p > 0.0) {
+                let expected = &went.expected[edge.from as usize];
+                self.counts.turns[of_end].add(class.into(), expected, p);
+            }
+        }
+        for (step, &p) in went.taken.iter().zip(taken.iter().chain(&many)) {
+            self.step(timelines, went.of, step, p);
+        }
+    }
+
+    /// A call that is certain to belong to nobody seen, or to one of whom nothing else is known.
+    pub(super) fn belongs_to_none(&mut self, of: StepOf, p: f64) {
+        if let StepOf::Call(call) = of {
+            self.choices[call as usize].none += p;
+        }
+    }
+
+    fn step(&mut self, timelines: &Timelines, of: StepOf, taken: &Taken, p: f64) {
         if p <= 0.0 {
             return;
         }
         self.counts.step(taken.cell, taken.gaps, p);
-        if let Some(turn) = &taken.turn {
-            let of = usize::from(of == StepOf::End);
-            self.counts.turns[of].add(turn.class, &turn.expected, p);
-        }
-        let Some(call) = call else { return };
+        let StepOf::Call(call) = of else { return };
         let operation = timelines.requests[taken.request as usize].kind;
         let destination = timelines.calls[call as usize].kind;
         let late = timelines.is_late(taken.request, call);

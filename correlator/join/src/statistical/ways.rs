@@ -3,7 +3,7 @@
 use super::chain::{NO_NODE, NodeId};
 use super::field::Fit;
 use super::group::{Group, Next};
-use super::lattice::{Edge, StepOf, Taken, Turn};
+use super::lattice::{Edge, StepOf, Went};
 use super::walk::Walker;
 
 /// One way in which one hypothesis can go on.
@@ -24,19 +24,12 @@ pub(super) struct Way {
 impl Walker<'_> {
     /// All ways in which a hypothesis can explain a call that are worth keeping so far. `best` is the
     /// highest rank yet.
-    pub(super) fn ways_of(
-        &mut self,
-        group: &Group,
-        from: usize,
-        rank: f64,
-        call: u32,
-        alone: f64,
-        best: &mut f64,
-    ) {
+    pub(super) fn ways_of(&mut self, group: &Group, from: usize, call: u32, best: &mut f64) {
         let Self { field, model, timelines, ways, pod, breadth, expected, .. } = self;
         let nodes = group.nodes(from);
-        let (weight, order, heat) = (group.weights[from], &model.orders[0], model.heat);
-        let standing = field.standing(None, nodes, order, timelines.at_once[call as usize]);
+        let (weight, rank, order) = (group.weights[from], group.ranks[from], &model.orders[0]);
+        let alone = model.alone(timelines.calls[call as usize].kind);
+        let standing = field.standing(nodes, order);
         expected.push(standing.expected);
         let from = from as u32;
         let known = timelines.caused_by[call as usize];
@@ -47,8 +40,8 @@ impl Walker<'_> {
         }
         let served_as = timelines.served_as[call as usize];
         let mut consider = |slot: u32, index: u32, fit: &Fit, best: &mut f64| {
-            let (in_line, class) = standing.order(fit, order);
-            let log = heat * (fit.log + in_line);
+            let (in_line, class) = standing.order(fit.waits, order);
+            let log = fit.log + in_line;
             let rank = rank - fit.idle + log;
             let request = pod.open[slot as usize];
             let may = known.map_or(served_as != Some(request), |known| known == request);
@@ -63,11 +56,11 @@ impl Walker<'_> {
             let index = field.index(node);
             consider(slot, index, field.get(index), best);
         }
-        let order_max = heat * standing.order_max(order);
+        let order_max = standing.order_max(order);
         for &(slot, index) in &field.sure {
             let fit = field.get(index);
             // Those that follow are no likelier: they are in this order.
-            if rank + fit.acts(heat) + order_max < *best - breadth.lag {
+            if rank + fit.acts() + order_max < *best - breadth.lag {
                 break;
             }
             consider(slot, index, fit, best);
@@ -77,43 +70,62 @@ impl Walker<'_> {
     /// The hypotheses go on in the ways that were kept.
     pub(super) fn take_ways(&mut self, mut group: Group, call: u32) {
         let ways = std::mem::take(&mut self.ways);
+        self.afresh.clear();
+        self.has_joined = false;
         let is_certain = ways.len() == 1 && group.len() == 1;
         let mut next = Vec::with_capacity(ways.len());
-        let mut edges = Vec::with_capacity(ways.len());
+        let mut went = Went {
+            of: StepOf::Call(call),
+            edges: Vec::with_capacity(ways.len()),
+            taken: Vec::new(),
+            expected: std::mem::take(&mut self.expected),
+        };
         for (to, way) in ways.iter().enumerate() {
-            let change = way.by.map(|(slot, fit)| (slot, self.after(fit, call)));
-            let taken = way.by.map(|(slot, fit)| {
-                let fit = self.field.get(fit);
-                let expected = self.expected[way.from as usize];
-                let turn = way.class.map(|class| Turn { class: class.into(), expected });
-                let request = self.pod.open[slot as usize];
-                Taken { request, cell: fit.cell, gaps: fit.gaps, turn }
-            });
-            let Way { from, log, forward, .. } = *way;
-            if is_certain {
-                self.walked.take(self.timelines, StepOf::Call(call), taken.as_ref(), 1.0);
-                change.into_iter().for_each(|(s, node)| self.pod.agreed[s as usize] = node);
-            } else {
-                edges.push(Edge { from, to: to as u32, log, forward, taken });
-                next.push(Next { from, weight: forward, change });
-            }
+            let taken = way
+                .by
+                .map(|(slot, fit)| self.record(&mut went.taken, fit, self.pod.open[slot as usize]));
+            let Way { from, log, forward, class, .. } = *way;
+            went.edges.push(Edge { from, to: to as u32, log, forward, taken, class });
+            let change = way.by.map(|(slot, fit)| (slot, self.after(slot, fit, call)));
+            next.push(Next { from, weight: forward, change });
         }
-        if !is_certain {
-            group.lattice.went(StepOf::Call(call), edges);
+        if is_certain {
+            self.walked.take(self.timelines, &went, &[1.0]);
+            let change = next.iter().filter_map(|next| next.change);
+            change.for_each(|(slot, node)| self.pod.agreed[slot as usize] = node);
+        } else {
             group.advance(&next, &self.pod.agreed);
+            if self.has_joined {
+                let became = group.unite();
+                went.edges.iter_mut().zip(became).for_each(|(edge, to)| edge.to = to);
+            }
+            group.lattice.went(went);
             self.pod.put(group, self.walked, self.timelines);
         }
         self.ways = ways;
     }
 
-    fn after(&mut self, fit: u32, call: u32) -> NodeId {
+    /// The node after a call. Nodes of one request that wait for nothing but this call, and have made
+    /// the same calls, have next to the same future: they are followed by one.
+    fn after(&mut self, slot: u32, fit: u32, call: u32) -> NodeId {
         let (node, after) = (self.field.get(fit).node, self.field.get(fit).after);
         if after != NO_NODE {
             return after;
         }
         let span = self.timelines.calls[call as usize];
         let pattern = self.patterns.after(self.chains.node(node).pattern, span.kind);
-        let after = self.chains.call(node, call, span, pattern);
+        let is_afresh = !self.chains.in_flight(node, span.start);
+        let known = self.afresh.iter().find(|known| (known.0, known.1) == (slot, pattern));
+        let after = match known.filter(|_| is_afresh) {
+            Some(&(.., known)) => {
+                self.has_joined = true;
+                known
+            }
+            None => self.chains.call(node, call, span, pattern),
+        };
+        if is_afresh {
+            self.afresh.push((slot, pattern, after));
+        }
         self.field.set_after(fit, after);
         after
     }
