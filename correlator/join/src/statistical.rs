@@ -111,11 +111,11 @@ impl Choice {
         }
     }
 
-    /// Half of what is believed goes to none.
-    fn halve(&mut self) {
+    /// So much is left of what is believed; the rest goes to none.
+    fn weaken(&mut self, left: f64) {
         for (_, p) in &mut self.candidates {
-            *p /= 2.0;
-            self.none += *p;
+            self.none += (1.0 - left) * *p;
+            *p *= left;
         }
     }
 

@@ -1,7 +1,8 @@
 //! Choices that contradict what the service does, and what that says of the choices around them.
 //!
 //! A call that outlives its request, in a service that waits for its calls, is most likely another
-//! request's: somewhere before, two requests that were ready at the same time were taken for each
+//! request's. So is a call that a request of its operation hardly ever makes after the calls before
+//! it, and one is missing where a request ends that hardly ever does so there: somewhere before, two requests that were ready at the same time were taken for each
 //! other, and the walk has long forgotten the alternative. It is not known where. So whatever the
 //! request is said to have done may be wrong, and from each call that could have been swapped with
 //! one of its own, so may what the other request is said to have done.
@@ -9,6 +10,8 @@
 use std::collections::BTreeSet;
 
 use super::Choice;
+use super::counts::{CellId, Cells};
+use super::pattern::Patterns;
 use super::timeline::{TOLERANCE, Timelines};
 
 /// Calls to a destination that outlive their request this often are how the service works.
@@ -17,15 +20,28 @@ const USUAL: f64 = 0.02;
 /// So many calls weigh as much as the belief that a service waits for its calls.
 const BELIEF: f64 = 50.0;
 
+/// What is left of the sureness of a choice that may be one of two that were taken for each other, and
+/// of one that belongs to a request that does something unusual: most of these are right.
+const SWAPPED: f64 = 0.5;
+const UNUSUAL: f64 = 0.9;
+
+/// A step taken this much more seldom than the commonest after the same calls is not one of many that
+/// are taken alike.
+const SELDOM: f64 = 0.1;
+
 /// Takes the sureness from choices that may be wrong because of a contradiction.
 pub(super) fn doubt(timelines: &Timelines, choices: &mut [Choice]) {
     let made = Made::new(timelines, choices);
     let mut doubted = BTreeSet::new();
-    for call in made.unusually_late(timelines) {
-        made.around(timelines, call, &mut doubted);
+    for request in made.unusually_late(timelines) {
+        made.around(timelines, request, &mut doubted);
     }
+    // Who was taken for such a request does most often something unusual as well.
+    let unusual = made.unusual_steps(timelines);
+    let unusual = unusual.iter().flat_map(|request| &made.of_request[*request as usize]);
+    unusual.for_each(|call| choices[*call as usize].weaken(UNUSUAL));
     for call in doubted {
-        choices[call as usize].halve();
+        choices[call as usize].weaken(SWAPPED);
     }
 }
 
@@ -68,8 +84,8 @@ impl Made {
         made
     }
 
-    /// Calls that outlive their request where that is not how the service works.
-    fn unusually_late(&self, timelines: &Timelines) -> Vec<u32> {
+    /// Requests that calls outlive where that is not how the service works.
+    fn unusually_late(&self, timelines: &Timelines) -> impl Iterator<Item = u32> {
         let kind = |call: usize, request: u32| {
             let operation = timelines.requests[request as usize].kind as usize;
             operation * timelines.destinations + timelines.calls[call].kind as usize
@@ -82,17 +98,64 @@ impl Made {
             of_kind.1 += 1.0;
             if timelines.is_late(request, call as u32) {
                 of_kind.0 += 1.0;
-                late.push((call as u32, kind(call, request)));
+                late.push((request, kind(call, request)));
             }
         }
         late.retain(|(_, kind)| kinds[*kind].0 < USUAL * kinds[*kind].1);
-        late.into_iter().map(|(call, _)| call).collect()
+        late.into_iter().map(|(request, _)| request)
     }
 
-    /// The calls of the request that is said to have made this one, and from where they could have
-    /// been swapped with another's on, those of the other.
-    fn around(&self, timelines: &Timelines, call: u32, doubted: &mut BTreeSet<u32>) {
-        let Some(request) = self.by[call as usize] else { return };
+    /// Requests that do what requests of their operation hardly ever do after the same calls.
+    fn unusual_steps(&self, timelines: &Timelines) -> Vec<u32> {
+        let mut patterns = Patterns::new(timelines.operations, timelines.destinations);
+        let layout = Cells { destinations: timelines.destinations };
+        let requests = 0..timelines.requests.len() as u32;
+        let steps: Vec<Vec<CellId>> =
+            requests.map(|request| self.steps(timelines, &mut patterns, layout, request)).collect();
+        // By kind of step, and by what the request had done before: all, and the commonest.
+        let mut kinds = vec![0.0; layout.id(patterns.all.len() as u32, false, 0)];
+        steps.iter().flatten().for_each(|step| kinds[*step] += 1.0);
+        let mut before = vec![(BELIEF, 0.0f64); patterns.all.len()];
+        for (kind, count) in kinds.iter().enumerate() {
+            let before = &mut before[layout.pattern(kind) as usize];
+            *before = (before.0 + count, before.1.max(*count));
+        }
+        let is_unusual = |step: &CellId| {
+            let (all, commonest) = before[layout.pattern(*step) as usize];
+            kinds[*step] < USUAL * all && kinds[*step] < SELDOM * commonest
+        };
+        let unusual = (0u32..).zip(&steps).filter(|(_, steps)| steps.iter().any(is_unusual));
+        unusual.map(|(request, _)| request).collect()
+    }
+
+    /// What a request is said to have done.
+    fn steps(
+        &self,
+        timelines: &Timelines,
+        patterns: &mut Patterns,
+        layout: Cells,
+        request: u32,
+    ) -> Vec<CellId> {
+        let span = timelines.requests[request as usize];
+        let mut pattern = patterns.empty(span.kind);
+        let mut last_end = span.start;
+        let calls = &self.of_request[request as usize];
+        let mut steps = Vec::with_capacity(calls.len() + 1);
+        for &call in calls {
+            let called = timelines.calls[call as usize];
+            let in_flight = last_end > called.start + TOLERANCE;
+            steps.push(layout.id(pattern, in_flight, called.kind as usize));
+            pattern = patterns.after(pattern, called.kind);
+            last_end = last_end.max(called.end);
+        }
+        let in_flight = last_end > span.end + TOLERANCE;
+        steps.push(layout.id(pattern, in_flight, layout.end()));
+        steps
+    }
+
+    /// The calls of a request, and from where they could have been swapped with another's on, those
+    /// of the other.
+    fn around(&self, timelines: &Timelines, request: u32, doubted: &mut BTreeSet<u32>) {
         for &own in &self.of_request[request as usize] {
             doubted.insert(own);
             let (kind, at) = self.position[own as usize];
@@ -144,8 +207,8 @@ mod tests {
         let by = |(_, _, by): &(i64, i64, u32)| Choice { candidates: vec![(*by, 1.0)], none: 0.0 };
         let mut choices: Vec<Choice> = calls.iter().map(by).collect();
         doubt(&Timelines::new(&workload), &mut choices);
-        let halved: Vec<bool> = choices.iter().map(|c| c.none > 0.0).collect();
-        assert_eq!(halved, doubted);
+        let weaker: Vec<bool> = choices.iter().map(|c| c.none > 0.0).collect();
+        assert_eq!(weaker, doubted);
     }
 
     #[test]
@@ -164,6 +227,33 @@ mod tests {
     fn what_the_other_did_before_they_could_be_swapped_stays() {
         let calls = [(5, 250, 0), (25, 40, 1), (300, 600, 1), (310, 1100, 0), (5100, 5200, 2)];
         check(&calls, &[true, false, true, true, false]);
+    }
+
+    #[test]
+    fn a_request_that_does_what_others_hardly_ever_do_is_in_doubt() {
+        let mut workload = Workload { resolution: 1, ..Workload::default() };
+        let mut choices = Vec::new();
+        for i in 0..100 {
+            let start = i64::from(i) * 5000;
+            let request = Request { start, end: start + 1000, operation: 0, place: 0, key: 0 };
+            workload.requests.push(request);
+            // Each calls one and then the other, but for one that does so the other way round.
+            for (at, destination) in [(100, u32::from(i == 7)), (500, u32::from(i != 7))] {
+                workload.calls.push(Call {
+                    start: start + at,
+                    end: start + at + 200,
+                    destination,
+                    place: 0,
+                    key: 0,
+                    served_as: None,
+                    caused_by: None,
+                });
+                choices.push(Choice { candidates: vec![(i, 1.0)], none: 0.0 });
+            }
+        }
+        doubt(&Timelines::new(&workload), &mut choices);
+        let weaker: Vec<usize> = (0..200).filter(|call| choices[*call].none > 0.0).collect();
+        assert_eq!(weaker, [14, 15]);
     }
 
     #[test]
