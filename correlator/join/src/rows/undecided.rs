@@ -19,7 +19,7 @@ use crate::slab::ExchangeId;
 const CANDIDATES_MAX: usize = 5;
 
 /// Requests that may have caused a call are all listed, up to as many as one pod can serve at once
-/// and their times still tell anything: a list that lacks the true one says what is false.
+/// and their times still tell anything; of more it is said how many and how likely.
 const REQUESTS_MAX: usize = 32;
 
 /// A row of `ambiguous` without what names the case.
@@ -255,6 +255,22 @@ pub(super) fn undecided(
     let posteriors = scope.relays.statistics.likely(call);
     let evidence = posteriors.map_or("containment", |_| "statistical");
     let likely: Vec<(ExchangeId, f64)> = posteriors.map_or_else(even, <[_]>::to_vec);
+    let candidate = |what: String, p: f64| Candidate {
+        path_id: None,
+        what,
+        p,
+        evidence: vec![evidence.into()],
+    };
+    let request = |&(s, p): &(ExchangeId, f64)| {
+        candidate(format!("request from {}", scope.sight.exchange(s).remote()), p)
+    };
+    let mut listed: Vec<Candidate> = likely.iter().take(REQUESTS_MAX).map(request).collect();
+    let more = candidates.len().saturating_sub(listed.len());
+    if more > 0 {
+        let of_more = posteriors
+            .map_or(more as f64 * p, |_| likely.iter().skip(REQUESTS_MAX).map(|(_, p)| p).sum());
+        listed.push(candidate(format!("one of {more} more requests"), of_more));
+    }
     let row = Ambiguous {
         segment: format!(
             "relay in {}: call to {}",
@@ -262,16 +278,7 @@ pub(super) fn undecided(
             scope.sight.exchange(call).remote()
         ),
         reason: why.code().into(),
-        candidates: likely
-            .into_iter()
-            .take(REQUESTS_MAX)
-            .map(|(s, p)| Candidate {
-                path_id: None,
-                what: format!("request from {}", scope.sight.exchange(s).remote()),
-                p,
-                evidence: vec![evidence.into()],
-            })
-            .collect(),
+        candidates: listed,
         decided_by: match scope.relays.proxy_places.contains(&scope.sight.exchange(call).place) {
             true => "an access log line of the request that lists the call, or span ids",
             false => "span ids, or one thread a request",
