@@ -8,7 +8,8 @@ use crate::row::{Layer, Micros, Row};
 pub struct Candidate {
     /// Path that could own the segment, when it has one.
     pub path_id: Option<String>,
-    /// What it would mean, such as `cart-1 (10.244.2.3:8080)`.
+    /// What it would mean, such as `cart-1 (10.244.2.3:8080)`; last, where there are more than are
+    /// listed, `one of 9 more requests`.
     pub what: String,
     pub p: f64,
     pub evidence: Vec<String>,

@@ -1,6 +1,6 @@
 //! Texts as integers: each distinct name is stored once and compared by number.
 //!
-//! Numbers depend on the order of arrival, so nothing is ever sorted by them.
+//! Numbers depend on the order of arrival, so no order that shows rests on them.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -2,10 +2,11 @@
 //!
 //! A call that outlives its request, in a service that waits for its calls, is most likely another
 //! request's. So is a call that a request of its operation hardly ever makes after the calls before
-//! it, and one is missing where a request ends that hardly ever does so there: somewhere before, two requests that were ready at the same time were taken for each
-//! other, and the walk has long forgotten the alternative. It is not known where. So whatever the
-//! request is said to have done may be wrong, and from each call that could have been swapped with
-//! one of its own, so may what the other request is said to have done.
+//! it, and one is missing where a request ends that hardly ever does so there. Somewhere before, two
+//! requests that were ready at the same time were taken for each other, and the walk has long
+//! forgotten the alternative. It is not known where. So whatever the request is said to have done may
+//! be wrong, and from each call that could have been swapped with one of its own, so may what the
+//! other request is said to have done.
 
 use std::collections::BTreeSet;
 

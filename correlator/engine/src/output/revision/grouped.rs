@@ -6,7 +6,7 @@ use arrow::array::{Array, RecordBatch, StringArray, make_comparator};
 use arrow::compute::SortOptions;
 use arrow::error::ArrowError;
 
-use super::texts;
+use super::{column, texts};
 
 /// Columns that say which output of a window a row belongs to, and nothing of the path.
 const STAMPS: [&str; 3] = ["stage", "revision", "finality"];
@@ -58,10 +58,8 @@ fn with_others(
     let told = schema.fields().iter().filter(|field| !STAMPS.contains(&field.name().as_str()));
     let mut others = BTreeSet::new();
     for field in told {
-        let missing = || ArrowError::SchemaError(format!("no column {}", field.name()));
-        let of = |rows: &RecordBatch| rows.column_by_name(field.name()).cloned();
-        let (now, before) = of(now).zip(of(before)).ok_or_else(missing)?;
-        let compared = make_comparator(&now, &before, SortOptions::default())?;
+        let (now, before) = (column(now, field.name())?, column(before, field.name())?);
+        let compared = make_comparator(now, before, SortOptions::default())?;
         others.extend(pairs.iter().filter(|(now, old)| compared(*now, *old).is_ne()).map(|p| p.0));
     }
     Ok(others)
