@@ -136,7 +136,14 @@ fn ambiguous_line(row: &Ambiguous, label: Option<&str>, manner: Manner) -> Strin
                 let _ = write!(line, " {{{}}}", whats.join("; "));
             }
             Manner::Counted => {
-                let _ = write!(line, " of {} candidates", whats.len());
+                let (listed, more) = match whats.split_last() {
+                    Some((last, listed)) if last.starts_with("one of ") => (listed, Some(last)),
+                    _ => (&whats[..], None),
+                };
+                let _ = write!(line, " of {} candidates", listed.len());
+                if let Some(more) = more {
+                    let _ = write!(line, " and {more}");
+                }
             }
         }
     }
