@@ -46,6 +46,7 @@ pub(crate) struct Slab {
     /// In the order in which the proxies wrote them, as far as the collector can tell.
     pub(crate) access_logs: Vec<AccessLog>,
     pub(crate) attempts: Vec<Attempt>,
+    lines_by_id: lines::ById,
     pub(crate) malformed: Vec<Malformed>,
     pub(crate) endings: Vec<Ending>,
     /// Copies of spans that were left out, by trace.
@@ -127,6 +128,7 @@ impl Slab {
         let (_, others) = others;
         self.spans = others.spans;
         self.access_logs = others.access_logs;
+        self.lines_by_id = lines::ById::default();
         self.attempts = others.attempts;
         self.copied_spans = others.copied_spans;
         self.by_span = others.by_span;
@@ -312,6 +314,11 @@ impl Slab {
     /// Spans of kind server, by end.
     pub(crate) fn server_spans(&self) -> &[u32] {
         &self.server_spans
+    }
+
+    /// Lines that carry the id of a request, in their order.
+    pub(crate) fn lines_with_id(&self, id: Id) -> Vec<&AccessLog> {
+        self.lines_by_id.of(id, &self.access_logs)
     }
 
     /// How many exchanges ended before a moment: they are the first ones.

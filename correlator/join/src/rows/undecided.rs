@@ -109,8 +109,8 @@ fn lines_with_its_id<'a>(scope: &Scope<'a>, server: ExchangeId) -> Vec<&'a Acces
     };
     let caller = scope.sight.exchange(server).remote_ip;
     let slabs = scope.sight.windows().filter_map(|(window, _)| scope.sight.slabs.slab(window));
-    let lines = slabs.flat_map(|slab| &slab.access_logs);
-    lines.filter(|l| l.request_id == Some(id) && l.emitter_ip == Some(caller)).collect()
+    let lines = slabs.flat_map(|slab| slab.lines_with_id(id));
+    lines.filter(|line| line.emitter_ip == Some(caller)).collect()
 }
 
 /// Lines as candidates for the request that caused something.

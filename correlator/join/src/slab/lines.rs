@@ -4,11 +4,46 @@
 //! with a file that is read from the start. A copy would be a second line that fits the request of
 //! the first.
 
+use std::sync::OnceLock;
+
 use hashbrown::HashTable;
 
 use crate::address::MIX;
 use crate::columns::{AccessLog, Attempt};
+use crate::id::Id;
 use crate::names::Names;
+
+/// Lines by the id of their request. It is made when it is first asked for, and then asked of each
+/// request whose caller was not seen.
+#[derive(Debug, Default)]
+pub(super) struct ById(OnceLock<HashTable<u32>>);
+
+impl ById {
+    /// The lines with an id, in their order. `lines` are always the same.
+    pub(super) fn of<'a>(&self, id: Id, lines: &'a [AccessLog]) -> Vec<&'a AccessLog> {
+        let known = self.0.get_or_init(|| rows_by_id(lines));
+        let has_id = |row: &u32| lines[*row as usize].request_id == Some(id);
+        let mut rows: Vec<u32> = known.iter_hash(id_hash(id)).copied().filter(has_id).collect();
+        rows.sort_unstable();
+        rows.into_iter().map(|row| &lines[row as usize]).collect()
+    }
+}
+
+fn rows_by_id(lines: &[AccessLog]) -> HashTable<u32> {
+    let mut by_id = HashTable::with_capacity(lines.len());
+    for (row, line) in (0..).zip(lines) {
+        if let Some(id) = line.request_id {
+            let hash = |&row: &u32| lines[row as usize].request_id.map_or(0, id_hash);
+            by_id.insert_unique(id_hash(id), row, hash);
+        }
+    }
+    by_id
+}
+
+fn id_hash(id: Id) -> u64 {
+    let mixed = ((id ^ id >> 64) as u64).wrapping_mul(MIX);
+    mixed ^ mixed >> 29
+}
 
 /// Sorts lines and drops copies. `attempts` are those of all lines.
 pub(super) fn seal(lines: &mut Vec<AccessLog>, attempts: &[Attempt], names: &Names) {
