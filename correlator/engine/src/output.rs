@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use join::{Settings, Stage};
 use store::{Commit, FileRef, Progress, StagedFile, Store, StoreError, Table};
 use tables::{Ambiguous, Calibration, ClockOffset, DataQuality, EdgeMinute, Hop, Path, Row};
@@ -32,11 +31,12 @@ mod step;
 pub(crate) use entry::{Entry, Mark};
 pub(crate) use files::{is_final_file, prefix};
 pub use revision::RevisionError;
-pub(crate) use revision::WindowColumns;
+pub(crate) use revision::{WindowBatches, WindowColumns};
 pub(crate) use staged::{Counts, Drafts, Staged};
 pub(crate) use step::{Step, Writer};
 
 use files::{Difference, difference, revision_of, window_of};
+use revision::Revisable;
 
 /// Rounds of looking and swapping before we give up on somebody who rewrites the same files.
 const ROUNDS: usize = 20;
@@ -150,12 +150,11 @@ impl Output {
         &self,
         win: i64,
         revision: i32,
-    ) -> Result<WindowColumns, InputError> {
+    ) -> Result<WindowBatches, InputError> {
         let wanted = move |file: &FileRef| {
             window_of(file) == Some(win) && !is_final_file(file) && revision_of(file) < revision
         };
-        Ok(WindowColumns {
-            win,
+        Ok(WindowBatches {
             hops: read_newest::<Hop>(&self.hop, wanted).await?,
             ambiguous: read_newest::<Ambiguous>(&self.ambiguous, wanted).await?,
             paths: read_newest::<Path>(&self.path, wanted).await?,
@@ -384,11 +383,14 @@ impl Output {
         let of_run = move |file: &FileRef| {
             window_of(file).is_some_and(|win| run.contains(&win)) || compacted::overlaps(file, &run)
         };
-        let rows = read_newest::<Path>(&self.path, of_run).await?;
-        let rows = tables::from_batch::<Path>(&rows)?
-            .into_iter()
-            .filter(|path| seconds.contains(&path.win));
-        Ok(rows.map(|path| (path.path_id.clone(), path)).collect())
+        let files = self.path.select(of_run).await?.files;
+        let mut paths = BTreeMap::new();
+        for batch in newest(self.path.read(&files).await?).await? {
+            let rows = tables::from_batch::<Path>(&batch)?.into_iter();
+            let rows = rows.filter(|path| seconds.contains(&path.win));
+            paths.extend(rows.map(|path| (path.path_id.clone(), path)));
+        }
+        Ok(paths)
     }
 
     /// How far the backfill that changed something last had come.
@@ -425,15 +427,19 @@ async fn held(table: &Table, staged: &[StagedFile], step: &Step) -> Result<Held,
     compacted::held(table, &step.entry.windows, staged, step.stage()).await
 }
 
-async fn read_newest<R: Row>(
+async fn read_newest<R: Revisable>(
     table: &Table,
-    wanted: impl Fn(&FileRef) -> bool,
-) -> Result<RecordBatch, InputError> {
-    let files = table.select(wanted).await?.files;
-    let rows = table.read(&files).await?;
-    let newest = move || -> Result<_, RevisionError> {
-        Ok(revision::newest(&concat_batches(&tables::spec::<R>().schema, &rows)?)?)
-    };
+    is_before: impl Fn(&FileRef) -> bool,
+) -> Result<Vec<RecordBatch>, InputError> {
+    let mut batches = Vec::new();
+    for file in table.select(is_before).await?.files {
+        batches.extend(table.read_columns(&file, &revision::wanted::<R>()).await?);
+    }
+    newest(batches).await
+}
+
+async fn newest(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, InputError> {
+    let newest = move || Ok::<_, RevisionError>(revision::newest(batches)?);
     let newest = tokio::task::spawn_blocking(newest).await;
     // A bug in pure code: the panic goes on where it can be seen.
     Ok(newest.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))?)

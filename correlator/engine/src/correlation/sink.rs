@@ -7,7 +7,7 @@ use store::StoreError;
 
 use super::joined;
 use crate::input::InputError;
-use crate::output::{Counts, Drafts, Output, RevisionError, Staged, Step, WindowColumns};
+use crate::output::{Counts, Drafts, Output, Staged, Step, WindowBatches, WindowColumns};
 
 pub(super) trait Sink: Send + Sync {
     type Window: Send + 'static;
@@ -89,15 +89,15 @@ pub(super) struct Revise<'a> {
 }
 
 impl Sink for Revise<'_> {
-    type Window = Option<Result<WindowColumns, RevisionError>>;
+    type Window = Option<(i64, WindowBatches)>;
     /// The newest rows.
-    type Known = WindowColumns;
+    type Known = WindowBatches;
 
     fn maker(&self) -> impl Fn(&mut Run, i64) -> Self::Window + Clone + Send + 'static {
-        WindowColumns::of
+        |run, start_ns| Some((start_ns / SECOND, WindowBatches::of(run, start_ns)?))
     }
 
-    async fn look_up(&self, start_ns: i64) -> Result<WindowColumns, InputError> {
+    async fn look_up(&self, start_ns: i64) -> Result<WindowBatches, InputError> {
         let win = start_ns / SECOND;
         self.output.before(win, self.revision(win)).await
     }
@@ -105,11 +105,11 @@ impl Sink for Revise<'_> {
     async fn take(
         &mut self,
         window: Self::Window,
-        before: WindowColumns,
+        before: WindowBatches,
     ) -> Result<(), InputError> {
-        let Some(window) = window.transpose()? else { return Ok(()) };
-        let revision = self.revision(window.win);
-        let compare = move || before.changed_to(&window, revision);
+        let Some((win, now)) = window else { return Ok(()) };
+        let revision = self.revision(win);
+        let compare = move || WindowColumns::changed(win, &before, &now, revision);
         let changed = joined(tokio::task::spawn_blocking(compare).await)?;
         self.changed.extend(Some(changed).filter(|changed| !changed.is_empty()));
         Ok(())

@@ -3,21 +3,27 @@
 //! The rows of a window fall into groups, one for each path and one for what belongs to no path.
 //! A group that is as it was is not written. Of a group that changed all rows are written with the
 //! new revision, and in a table where it has none any more a row that withdraws it. Nearly all of a
-//! window is compared and little of it changes, so rows stay in columns.
+//! window is compared and little of it changes, so rows stay in the columns in which they were
+//! computed or read, and only those that changed are put together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
-use arrow::compute::{cast, concat_batches, filter_record_batch};
-use arrow::datatypes::{Int32Type, Int64Type, Schema};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::error::ArrowError;
-use join::{Run, SECOND, Stage};
-use tables::{Ambiguous, DecodeError, Hop, Path, Row, finality};
+use tables::{Ambiguous, DecodeError, Hop, Path};
 
+pub(crate) use batches::WindowBatches;
+pub(super) use batches::{newest, wanted};
+pub(crate) use revisable::Revisable;
+
+use batches::in_schema;
 use grouped::{Groups, differing, groups_of};
 
+mod batches;
 mod grouped;
+mod revisable;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RevisionError {
@@ -27,7 +33,7 @@ pub enum RevisionError {
     Decode(#[from] DecodeError),
 }
 
-/// The rows of one window in the tables that are revised, each in its table's schema.
+/// What one window says that it did not say before, each table's rows in its schema.
 #[derive(Clone, Debug)]
 pub(crate) struct WindowColumns {
     /// Start of the window, seconds.
@@ -38,27 +44,23 @@ pub(crate) struct WindowColumns {
 }
 
 impl WindowColumns {
-    /// Computes a window. None where nothing is known of it.
-    pub(crate) fn of(run: &mut Run, start_ns: i64) -> Option<Result<Self, RevisionError>> {
-        let (mut hops, mut paths) = (Vec::new(), Vec::new());
-        let rest = run.batches(start_ns, |batches| {
-            hops.push(in_schema::<Hop>(&batches.hops));
-            paths.push(in_schema::<Path>(&batches.paths));
-        })?;
-        let columns = || {
-            Ok(Self {
-                win: start_ns / SECOND,
-                hops: joined::<Hop>(hops)?,
-                ambiguous: tables::to_batch(&rest.ambiguous),
-                paths: joined::<Path>(paths)?,
-            })
-        };
-        Some(columns())
-    }
-
-    /// What to write so that the newest rows, which these are, become those of `now`.
-    pub(crate) fn changed_to(&self, now: &Self, revision: i32) -> Result<Self, RevisionError> {
-        changed(self, now, revision)
+    /// What to write so that the newest rows of a window, which are those `before`, become those of
+    /// `now`.
+    pub(crate) fn changed(
+        win: i64,
+        before: &WindowBatches,
+        now: &WindowBatches,
+        revision: i32,
+    ) -> Result<Self, RevisionError> {
+        let mut groups = differing::<Path>(&before.paths, &now.paths)?;
+        groups.append(&mut differing::<Hop>(&before.hops, &now.hops)?);
+        groups.append(&mut differing::<Ambiguous>(&before.ambiguous, &now.ambiguous)?);
+        Ok(Self {
+            win,
+            hops: rows_of::<Hop>(&groups, &before.hops, &now.hops, revision)?,
+            ambiguous: rows_of::<Ambiguous>(&groups, &before.ambiguous, &now.ambiguous, revision)?,
+            paths: rows_of::<Path>(&groups, &before.paths, &now.paths, revision)?,
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -66,101 +68,41 @@ impl WindowColumns {
     }
 }
 
-/// A row of a table that is revised.
-pub(crate) trait Revisable: Row {
-    /// What stands for the group of this row once it is gone: what identifies it.
-    fn withdrawal(&self, revision: i32) -> Self;
-}
-
-macro_rules! revisable {
-    ($row:ident, $($identifies:ident),*) => {
-        impl Revisable for $row {
-            fn withdrawal(&self, revision: i32) -> Self {
-                Self {
-                    hour: self.hour.clone(),
-                    win: self.win,
-                    stage: Stage::Revised.code().into(),
-                    revision,
-                    finality: finality::WITHDRAWN.into(),
-                    path_id: self.path_id.clone(),
-                    start_time: self.start_time,
-                    start_ns: self.start_ns,
-                    end_ns: self.end_ns,
-                    $($identifies: self.$identifies.clone(),)*
-                    ..Self::default()
-                }
-            }
-        }
-    };
-}
-
-revisable!(Path, request_id, trace_id);
-revisable!(Hop,);
-revisable!(Ambiguous,);
-
-/// The rows of the newest revision of each group, without groups that are withdrawn.
-pub(crate) fn newest(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let (groups, finalities) = (groups_of(rows)?, texts(rows, "finality")?);
-    let windows = column(rows, "win")?.as_primitive::<Int64Type>().values();
-    let revisions = column(rows, "revision")?.as_primitive::<Int32Type>().values();
-    let first = revisions.iter().copied().min().unwrap_or_default();
-    let key = |row: usize| (windows[row], groups.is_valid(row).then(|| groups.value(row)));
-    let mut newer: BTreeMap<_, i32> = BTreeMap::new();
-    for (row, &revision) in revisions.iter().enumerate().filter(|(_, r)| **r > first) {
-        let known = newer.entry(key(row)).or_insert(revision);
-        *known = revision.max(*known);
-    }
-    let is_newest =
-        |row: usize| newer.get(&key(row)).map_or(first, |&newest| newest) == revisions[row];
-    let is_current = |row: usize| is_newest(row) && finalities.value(row) != finality::WITHDRAWN;
-    let current: BooleanArray = (0..rows.num_rows()).map(|row| Some(is_current(row))).collect();
-    filter_record_batch(rows, &current)
-}
-
-fn changed(
-    before: &WindowColumns,
-    now: &WindowColumns,
-    revision: i32,
-) -> Result<WindowColumns, RevisionError> {
-    let mut groups = differing(&before.paths, &now.paths)?;
-    groups.append(&mut differing(&before.hops, &now.hops)?);
-    groups.append(&mut differing(&before.ambiguous, &now.ambiguous)?);
-    Ok(WindowColumns {
-        win: now.win,
-        hops: rows_of::<Hop>(&groups, &before.hops, &now.hops, revision)?,
-        ambiguous: rows_of::<Ambiguous>(&groups, &before.ambiguous, &now.ambiguous, revision)?,
-        paths: rows_of::<Path>(&groups, &before.paths, &now.paths, revision)?,
-    })
-}
-
 /// Rows of these groups as they are now, and of those that are gone what withdraws them.
 fn rows_of<R: Revisable>(
     groups: &Groups<'_>,
-    before: &RecordBatch,
-    now: &RecordBatch,
+    before: &[RecordBatch],
+    now: &[RecordBatch],
     revision: i32,
 ) -> Result<RecordBatch, RevisionError> {
     let mut left = Groups::new();
-    let is_current: BooleanArray = groups_of(now)?
-        .iter()
-        .map(|group| {
-            let is_current = groups.contains(&group);
-            if is_current {
-                left.insert(group);
-            }
-            Some(is_current)
-        })
-        .collect();
-    let mut gone = BTreeSet::new();
-    let is_gone: BooleanArray = groups_of(before)?
-        .iter()
-        .map(|group| Some(groups.contains(&group) && !left.contains(&group) && gone.insert(group)))
-        .collect();
-    let gone = tables::from_batch::<R>(&filter_record_batch(before, &is_gone)?)?;
-    let withdrawals: Vec<R> = gone.iter().map(|row| row.withdrawal(revision)).collect();
-    let current = with_revision(&filter_record_batch(now, &is_current)?, revision)?;
-    let withdrawals = tables::to_batch(&withdrawals);
-    Ok(concat_batches(&tables::spec::<R>().schema, [&current, &withdrawals])?)
+    let mut rows = Vec::new();
+    for batch in now {
+        let is_current: BooleanArray = groups_of(batch)?
+            .iter()
+            .map(|group| {
+                let is_current = groups.contains(&group);
+                if is_current {
+                    left.insert(group);
+                }
+                Some(is_current)
+            })
+            .collect();
+        let current = in_schema::<R>(&filter_record_batch(batch, &is_current)?)?;
+        rows.push(with_revision(&current, revision)?);
+    }
+    let (mut gone, mut withdrawals) = (BTreeSet::new(), Vec::new());
+    for batch in before {
+        let mut is_first_gone =
+            |group| groups.contains(&group) && !left.contains(&group) && gone.insert(group);
+        let is_gone: BooleanArray =
+            groups_of(batch)?.iter().map(|group| Some(is_first_gone(group))).collect();
+        let of_batch = in_schema::<R>(&filter_record_batch(batch, &is_gone)?)?;
+        withdrawals.extend(tables::from_batch::<R>(&of_batch)?);
+    }
+    let withdrawals: Vec<R> = withdrawals.iter().map(|row| row.withdrawal(revision)).collect();
+    rows.push(tables::to_batch(&withdrawals));
+    Ok(concat_batches(&tables::spec::<R>().schema, &rows)?)
 }
 
 fn with_revision(rows: &RecordBatch, revision: i32) -> Result<RecordBatch, ArrowError> {
@@ -168,27 +110,6 @@ fn with_revision(rows: &RecordBatch, revision: i32) -> Result<RecordBatch, Arrow
     columns[rows.schema().index_of("revision")?] =
         Arc::new(Int32Array::from(vec![revision; rows.num_rows()]));
     RecordBatch::try_new(rows.schema(), columns)
-}
-
-/// The columns of a table in its order, dictionaries as texts.
-fn in_schema<R: Row>(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let schema: Arc<Schema> = tables::spec::<R>().schema;
-    let columns = schema.fields().iter().map(|field| {
-        let found = column(rows, field.name())?;
-        if found.data_type() == field.data_type() {
-            return Ok(found.clone());
-        }
-        cast(found, field.data_type())
-    });
-    let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
-    RecordBatch::try_new(schema, columns)
-}
-
-fn joined<R: Row>(
-    batches: Vec<Result<RecordBatch, ArrowError>>,
-) -> Result<RecordBatch, ArrowError> {
-    let batches = batches.into_iter().collect::<Result<Vec<_>, ArrowError>>()?;
-    concat_batches(&tables::spec::<R>().schema, &batches)
 }
 
 fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowError> {
@@ -203,6 +124,10 @@ fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a StringArray, Arrow
 
 #[cfg(test)]
 mod tests {
+    use arrow::compute::cast;
+    use arrow::datatypes::DataType;
+    use tables::{PathHop, Row, finality};
+
     use super::*;
 
     fn path(id: &str, status: i32) -> Path {
@@ -214,23 +139,26 @@ mod tests {
         Ambiguous { win: 10, path_id, segment: segment.into(), ..Default::default() }
     }
 
-    fn rows(paths: &[Path], ambiguous: &[Ambiguous]) -> WindowColumns {
-        WindowColumns {
-            win: 10,
-            hops: tables::to_batch::<Hop>(&[]),
-            ambiguous: tables::to_batch(ambiguous),
-            paths: tables::to_batch(paths),
+    fn rows(paths: &[Path], ambiguous: &[Ambiguous]) -> WindowBatches {
+        WindowBatches {
+            hops: Vec::new(),
+            ambiguous: vec![tables::to_batch(ambiguous)],
+            paths: vec![tables::to_batch(paths)],
         }
     }
 
     /// What is newest once rows were added.
-    fn newest_with(before: &RecordBatch, added: &RecordBatch) -> RecordBatch {
-        newest(&concat_batches(&before.schema(), [before, added]).unwrap()).unwrap()
+    fn newest_with(before: &[RecordBatch], added: &RecordBatch) -> Vec<RecordBatch> {
+        newest([before, std::slice::from_ref(added)].concat()).unwrap()
+    }
+
+    fn read<R: Row>(batches: &[RecordBatch]) -> Vec<R> {
+        batches.iter().flat_map(|batch| tables::from_batch(batch).unwrap()).collect()
     }
 
     /// (group, what it says) of each row, `-` where it is withdrawn.
-    fn check(before: &WindowColumns, now: &WindowColumns, paths: &[&str], ambiguous: &[&str]) {
-        let changed = changed(before, now, 3).unwrap();
+    fn check(before: &WindowBatches, now: &WindowBatches, paths: &[&str], ambiguous: &[&str]) {
+        let changed = WindowColumns::changed(10, before, now, 3).unwrap();
         let says = |finality: &str, text: String| {
             if finality == finality::WITHDRAWN { "-".to_owned() } else { text }
         };
@@ -255,9 +183,9 @@ mod tests {
         assert!(of_paths.iter().all(|p| p.revision == 3));
         // What is written last is the newest, and says what now is.
         let paths = newest_with(&before.paths, &changed.paths);
-        assert_eq!(differing(&paths, &now.paths).unwrap(), Groups::new());
+        assert_eq!(differing::<Path>(&paths, &now.paths).unwrap(), Groups::new());
         let ambiguous = newest_with(&before.ambiguous, &changed.ambiguous);
-        assert_eq!(differing(&ambiguous, &now.ambiguous).unwrap(), Groups::new());
+        assert_eq!(differing::<Ambiguous>(&ambiguous, &now.ambiguous).unwrap(), Groups::new());
     }
 
     #[test]
@@ -294,8 +222,8 @@ mod tests {
     fn path_that_comes_back_after_its_withdrawal_is_written() {
         let gone = path("a", 200).withdrawal(1);
         let all = tables::to_batch(&[path("a", 200), gone]);
-        let before = WindowColumns { paths: newest(&all).unwrap(), ..rows(&[], &[]) };
-        assert!(before.is_empty());
+        let before = WindowBatches { paths: newest(vec![all]).unwrap(), ..rows(&[], &[]) };
+        assert_eq!(read::<Path>(&before.paths), []);
         check(&before, &rows(&[path("a", 200)], &[]), &["a 200"], &[]);
     }
 
@@ -303,8 +231,56 @@ mod tests {
     fn newest_rows_are_those_of_the_last_revision_of_their_window_and_group() {
         let of = |id: &str, win: i64, revision: i32| Path { win, revision, ..path(id, 200) };
         let all = [of("a", 10, 0), of("b", 10, 0), of("a", 20, 0), of("a", 10, 2), of("a", 10, 1)];
-        let newest = newest(&tables::to_batch(&all)).unwrap();
-        let newest = tables::from_batch::<Path>(&newest).unwrap();
+        let (first, second) = all.split_at(3);
+        let files = vec![tables::to_batch(first), tables::to_batch(second)];
+        let newest = read::<Path>(&newest(files).unwrap());
         assert_eq!(newest, [of("b", 10, 0), of("a", 20, 0), of("a", 10, 2)]);
+    }
+
+    /// As rows are computed: texts that repeat as dictionaries.
+    fn with_dictionaries<R: Revisable>(rows: &[R]) -> RecordBatch {
+        let rows = tables::to_batch(rows);
+        let text = Box::new(DataType::Utf8);
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), text);
+        let columns = rows.schema_ref().fields().iter().zip(rows.columns());
+        let columns = columns.map(|(field, column)| match field.name().as_str() {
+            name if R::REPEATED.contains(&name) => (name, cast(column, &dictionary).unwrap()),
+            name => (name, column.clone()),
+        });
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    #[test]
+    fn rows_are_compared_across_batches_and_however_their_texts_are_held() {
+        let hop = |id: &str, method: &str| Hop {
+            path_id: id.into(),
+            method: Some(method.into()),
+            ..Default::default()
+        };
+        let with_hop = |id: &str| Path { hops: vec![PathHop::default()], ..path(id, 200) };
+        let now = WindowBatches {
+            hops: vec![with_dictionaries(&[hop("a", "GET"), hop("a", "PUT"), hop("b", "GET")])],
+            ambiguous: Vec::new(),
+            paths: vec![with_dictionaries(&[with_hop("a"), with_hop("b")])],
+        };
+        let changed = |put: &str| {
+            let hops = [hop("a", "GET"), hop("a", put), hop("b", "GET")];
+            let paths = with_dictionaries(&[path("a", 200), path("b", 200)]);
+            let hops_of_paths = paths.schema().index_of("hops").unwrap();
+            let paths = paths.project(&(0..hops_of_paths).collect::<Vec<_>>()).unwrap();
+            let before = WindowBatches {
+                hops: vec![tables::to_batch(&hops[..1]), with_dictionaries(&hops[1..])],
+                ambiguous: Vec::new(),
+                paths: vec![paths],
+            };
+            WindowColumns::changed(10, &before, &now, 1).unwrap()
+        };
+        assert!(changed("PUT").is_empty());
+        let changed = changed("POST");
+        let hops = read::<Hop>(&[changed.hops]);
+        let methods: Vec<_> = hops.iter().filter_map(|hop| hop.method.as_deref()).collect();
+        assert_eq!(methods, ["GET", "PUT"]);
+        let paths = read::<Path>(&[changed.paths]);
+        assert_eq!((paths.len(), paths[0].hops.len()), (1, 1));
     }
 }
