@@ -5,6 +5,7 @@
 
 mod grouped;
 mod lines;
+mod numbered;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::columns::{AccessLog, Attempt, Ending, Exchange, Kind, Malformed, Role
 use crate::id::Id;
 use crate::names::Names;
 use crate::slab::grouped::Grouped;
+use crate::slab::numbered::Numbered;
 use crate::slab::turns::Turns;
 use crate::{order, parallel};
 
@@ -51,7 +53,7 @@ pub(crate) struct Slab {
     pub(crate) endings: Vec<Ending>,
     /// Copies of spans that were left out, by trace.
     pub(crate) copied_spans: BTreeMap<Id, i64>,
-    by_seq: HashTable<u32>,
+    by_seq: Numbered,
     /// Those that may be reported again: few, and looked for in each window before a request's.
     unended: HashTable<u32>,
     /// The same, one bit a row: it is asked of nearly every row, and mostly there are none.
@@ -195,39 +197,40 @@ impl Slab {
 
     /// The same exchange may come again with a later end: the last word counts.
     fn keep_last_words(&mut self) {
-        let exchanges = &self.exchanges;
-        let mut by_seq: HashTable<u32> = HashTable::with_capacity(exchanges.len());
-        let mut dead: Vec<u32> = Vec::new();
-        for (row, exchange) in exchanges.iter().enumerate() {
-            let hash = exchange_hash(exchange);
-            let same = |&other: &u32| exchanges[other as usize].is_same(exchange);
-            let Some(known) = by_seq.find_mut(hash, same) else {
-                by_seq.insert_unique(hash, index(row), |&r| hash_of(exchanges, r));
-                continue;
-            };
-            let last = &exchanges[*known as usize];
-            if (exchange.end_ns, exchange.bytes_response) > (last.end_ns, last.bytes_response) {
-                dead.push(std::mem::replace(known, index(row)));
-            } else {
-                dead.push(index(row));
-            }
-        }
+        let mut hashes: Vec<u64> = self.exchanges.iter().map(exchange_hash).collect();
+        self.by_seq = Numbered::new(&hashes);
+        let dead = self.superseded();
         if dead.is_empty() {
-            self.by_seq = by_seq;
             return;
         }
-        dead.sort_unstable();
-        let mut row = 0;
-        self.exchanges.retain(|_| {
-            row += 1;
-            dead.binary_search(&(row - 1)).is_err()
-        });
-        let exchanges = &self.exchanges;
-        self.by_seq = HashTable::with_capacity(exchanges.len());
-        for row in 0..exchanges.len() {
-            let hash = hash_of(exchanges, index(row));
-            self.by_seq.insert_unique(hash, index(row), |&r| hash_of(exchanges, r));
+        keep_others(&mut self.exchanges, &dead);
+        keep_others(&mut hashes, &dead);
+        self.by_seq = Numbered::new(&hashes);
+    }
+
+    /// Rows of exchanges of which another row is the last word, ascending.
+    fn superseded(&self) -> Vec<u32> {
+        let mut dead: Vec<u32> = Vec::new();
+        for alike in self.by_seq.alike() {
+            // Of each exchange its last word so far.
+            let mut last_words: Vec<u32> = Vec::new();
+            for row in alike.iter().map(|entry| entry.row) {
+                let exchange = &self.exchanges[row as usize];
+                let is_its = |last: &&mut u32| self.exchanges[**last as usize].is_same(exchange);
+                let Some(known) = last_words.iter_mut().find(is_its) else {
+                    last_words.push(row);
+                    continue;
+                };
+                let last = &self.exchanges[*known as usize];
+                if (exchange.end_ns, exchange.bytes_response) > (last.end_ns, last.bytes_response) {
+                    dead.push(std::mem::replace(known, row));
+                } else {
+                    dead.push(row);
+                }
+            }
         }
+        dead.sort_unstable();
+        dead
     }
 
     /// Exchanges of one role whose request begins with this sequence number, ascending.
@@ -235,19 +238,16 @@ impl Slab {
         if seq < 0 {
             return;
         }
-        let from = found.len();
-        let rows = self.by_seq.iter_hash(seq_hash(seq, role)).copied();
-        found.extend(rows.filter(|&row| {
+        found.extend(self.by_seq.of(seq_hash(seq, role)).filter(|&row| {
             let exchange = &self.exchanges[row as usize];
             exchange.seq_req == seq && exchange.role == role
         }));
-        found[from..].sort_unstable();
     }
 
     /// Another row of the same exchange.
     pub(crate) fn same_exchange(&self, exchange: &Exchange) -> Option<u32> {
-        let hash = exchange_hash(exchange);
-        self.by_seq.find(hash, |&row| self.exchanges[row as usize].is_same(exchange)).copied()
+        let mut rows = self.by_seq.of(exchange_hash(exchange));
+        rows.find(|&row| self.exchanges[row as usize].is_same(exchange))
     }
 
     /// Whether an exchange may be reported again.
@@ -338,6 +338,15 @@ impl Slab {
 
 fn index(row: usize) -> u32 {
     u32::try_from(row).unwrap_or(u32::MAX)
+}
+
+/// Drops rows by their positions, which ascend.
+fn keep_others<T>(rows: &mut Vec<T>, dead: &[u32]) {
+    let mut row = 0;
+    rows.retain(|_| {
+        row += 1;
+        dead.binary_search(&(row - 1)).is_err()
+    });
 }
 
 fn hash_of(exchanges: &[Exchange], row: u32) -> u64 {
