@@ -30,6 +30,12 @@ impl Attempt {
     pub(crate) fn was_refused(&self) -> bool {
         matches!(self.status, None | Some(502 | 504)) && self.response_length.unwrap_or(0) == 0
     }
+
+    /// Whether a server answered: no proxy tells of a success, or of bytes, of its own making.
+    pub(crate) fn was_answered(&self) -> bool {
+        self.response_length.unwrap_or(0) > 0
+            || self.status.is_some_and(|status| (100..400).contains(&status))
+    }
 }
 
 /// One line: what a proxy says of one request.

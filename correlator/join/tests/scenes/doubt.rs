@@ -304,6 +304,7 @@ fn request_that_was_never_answered_is_no_candidate_once_its_thread_serves_others
     }
     request_from_outside(&mut scene, 20, 900, 990, 5);
     leave_unanswered(&mut scene);
+    scene.seen.access_logs.last_mut().unwrap().attempts[0].status = Some(502);
     // Of a request that was lost.
     scene.seen.exchanges.retain(|e| e.role != "server" || e.remote_port != 50_010);
     for beat in &mut scene.seen.heartbeats {

@@ -361,13 +361,14 @@ fn call_that_only_its_server_saw_takes_a_try_of_the_request_whose_id_came_with_i
         scene.log("aaaa", 180, 80, 300, &[(&FRONTEND_0, 76, 200)]);
         let span = scene.server_span("f", None, &FRONTEND_0, (INGRESS.ip, 50_000), 103, 177);
         span.request_id = Some(id.into());
-        // Beside it, one whose first try was dropped there: nothing names that call.
+        // Beside it, one whose first try was dropped there: nothing names that call, nor tells when
+        // it ended.
         scene.arrival(40_001, 105, 185, 301);
         let before = scene.seen.exchanges.len();
         scene.call(&to_pod(&INGRESS, &FRONTEND_0, 50_001, 107, 127, (77, 6)));
         for e in &mut scene.seen.exchanges[before..] {
             (e.tcp_seq_resp, e.first_response_ns, e.response_thread) = (None, None, None);
-            (e.bytes_response, e.ended_by) = (0, "close".into());
+            (e.bytes_response, e.ended_by) = (0, "unknown".into());
         }
         scene.call(&to_pod(&INGRESS, &FRONTEND_1, 50_002, 130, 183, (77, 7)));
         scene.log("bbbb", 185, 80, 301, &[(&FRONTEND_0, 20, 502), (&FRONTEND_1, 53, 200)]);

@@ -1,5 +1,6 @@
 //! Scenes of a small cluster, and what the join makes of them.
 
+mod bytes;
 mod calls;
 mod clocks;
 mod concurrent;

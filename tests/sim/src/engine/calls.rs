@@ -2,7 +2,7 @@
 
 use super::{Simulation, VisitId, What};
 use crate::engine::event_loop::Stamped;
-use crate::engine::visit::{HEAD, Visit};
+use crate::engine::visit::Visit;
 use crate::network::Client;
 use crate::observation::Attempt;
 use crate::truth::Kind;
@@ -108,7 +108,7 @@ impl Simulation {
         self.requests.get_mut(visit.request).attempts.push(Attempt {
             end,
             status: visit.status.unwrap_or(502),
-            response_length: Some(visit.status.map_or(0, |_| visit.bytes_response - HEAD)),
+            response_length: Some(visit.status.map_or(0, |_| visit.body())),
             duration_ns: (ms(ended_ns) - ms(asked_ns)) * 1_000_000,
         });
     }

@@ -5,7 +5,7 @@ use crate::address::End;
 use crate::chance::hash;
 use crate::dials::{Ingress, SECOND};
 use crate::engine::event_loop::Stamped;
-use crate::engine::visit::{HEAD, Visit};
+use crate::engine::visit::Visit;
 use crate::fate::{Fate, What, Word};
 use crate::network::Client;
 use crate::observation::{AccessLog, Attempt, Seen, Sender, Span, SpanKind};
@@ -153,7 +153,7 @@ impl Simulation {
             operation: self.plan(request.plan).nodes[visit.node as usize].operation,
             status: visit.status.unwrap_or(502),
             bytes_received: Some(visit.bytes_request),
-            body_bytes_sent: visit.bytes_response - HEAD,
+            body_bytes_sent: visit.body(),
             end_lo_ns: whole(end_ns, SECOND),
             end_hi_ns: whole(end_ns, SECOND) + SECOND - 1,
             duration_ns: whole(end_ns, MS) - whole(start_ns, MS),

@@ -54,11 +54,24 @@ pub(super) struct Visit {
     pub(super) server_span: Fate,
 }
 
-/// Bytes of an answer before its body.
-pub(super) const HEAD: i64 = 120;
+/// Bytes of an answer before its body: at least, more with the digits and words in it, and one head
+/// in so many with a cookie.
+const HEAD: i64 = 120;
+const HEAD_VARIES: i64 = 9;
+const WITH_COOKIE: i64 = 16;
+const COOKIE: i64 = 30;
 /// A server that drops a request does so after this time.
 const DROPPED_AFTER_NS: i64 = 2_000_000;
 const US: i64 = 1_000;
+
+impl Visit {
+    /// Bytes of the answer's body.
+    pub(super) fn body(&self) -> i64 {
+        let drawn = (self.seq_response ^ self.seq_request) as i64;
+        let cookie = if drawn % WITH_COOKIE == 0 { COOKIE } else { 0 };
+        self.bytes_response - HEAD - drawn / WITH_COOKIE % HEAD_VARIES - cookie
+    }
+}
 
 impl Simulation {
     pub(super) fn hire(&mut self, pod: PodId) {

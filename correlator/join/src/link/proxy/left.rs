@@ -9,6 +9,7 @@
 //! request that is left as well. So the tries have to be there, and the line has to list every call
 //! that can be of no other request.
 
+use crate::columns::Attempt;
 use crate::link::proxy::measured::Slack;
 use crate::link::proxy::scene::Scene;
 use crate::lists::Lists;
@@ -16,7 +17,7 @@ use crate::lists::Lists;
 impl Scene<'_> {
     /// Fits lines without a request to requests without a line. Returns the lines that now fit some.
     pub(super) fn widen_lines(&mut self) -> Vec<usize> {
-        if self.slack.of_request_ns >= Slack::UNKNOWN.of_request_ns {
+        if self.slack == Slack::UNKNOWN {
             return Vec::new();
         }
         let mut has_line = vec![false; self.servers.len()];
@@ -100,7 +101,7 @@ impl Scene<'_> {
 
     /// Takes calls that no line lists for tries that no call is near. Whether there were any.
     pub(super) fn widen_tries(&mut self) -> bool {
-        if self.slack.of_try_ns >= Slack::UNKNOWN.of_try_ns {
+        if self.slack == Slack::UNKNOWN {
             return false;
         }
         let mut line_of: Vec<Option<usize>> = vec![None; self.servers.len()];
@@ -143,7 +144,9 @@ impl Scene<'_> {
         let near = self
             .calls_in(server)
             .filter(|&other| self.client(other).remote() == remote && self.lists_call(log, other));
-        there().any(|a| self.lasts_as_call(log, a, call, Slack::UNKNOWN.of_try_ns))
-            && near.count() < there().count()
+        let may_be = |a: &Attempt| {
+            self.went_as_call(a, call) && self.measures_as_call(log, a, call, &Slack::UNKNOWN)
+        };
+        there().any(may_be) && near.count() < there().count()
     }
 }

@@ -3,6 +3,7 @@
 use crate::address::End;
 use crate::columns::{Attempt, Exchange};
 use crate::link::proxy::ends::Ends;
+use crate::link::proxy::measured::{self, Slack};
 use crate::link::proxy::scene::Scene;
 use crate::lists::Lists;
 
@@ -16,10 +17,15 @@ impl Scene<'_> {
         told.filter(move |&s| self.same_sizes(log, s) && self.lasts_as_long(log, s))
     }
 
-    /// Those that did not last longer or shorter than the proxy's lines do as a rule.
+    /// Those that are no further from the line than the proxy's lines are as a rule.
     pub(super) fn still_fitting(&self) -> Lists {
+        let is_near = |log: usize, server: usize| {
+            let body = self.line(log).body_bytes_sent;
+            self.lasts_as_long(log, server)
+                && measured::is_body_of(body, self.server(server), &self.slack.head_of_response)
+        };
         let lists = self.fitting.iter().enumerate().map(|(log, fitting)| {
-            fitting.iter().copied().filter(move |&server| self.lasts_as_long(log, server))
+            fitting.iter().copied().filter(move |&server| is_near(log, server))
         });
         lists.collect()
     }
@@ -67,25 +73,40 @@ impl Scene<'_> {
         self.line(log).attempts_malformed || tries.any(|a| self.may_be(log, a, call))
     }
 
-    /// Whether a try of a line went where a call did, and both lasted as long.
+    /// Whether a try of a line went where a call did, and both lasted as long and had as many bytes.
     pub(super) fn may_be(&self, log: usize, attempt: &Attempt, call: usize) -> bool {
-        attempt.server == Some(self.client(call).remote())
-            && (self.lasts_as_call(log, attempt, call, self.slack.of_try_ns)
+        self.went_as_call(attempt, call)
+            && (self.measures_as_call(log, attempt, call, &self.slack)
                 || self.held_up.contains(&(call, log)))
     }
 
-    /// Whether a try of a line and a call lasted as long, but for a slack.
-    pub(super) fn lasts_as_call(
+    /// Whether a try went where a call did, and neither was answered without the other.
+    pub(super) fn went_as_call(&self, attempt: &Attempt, call: usize) -> bool {
+        let client = self.client(call);
+        attempt.server == Some(client.remote()) && !(client.was_dropped() && attempt.was_answered())
+    }
+
+    /// Whether a try of a line and a call are the same by all that was measured of both, but for a
+    /// slack.
+    pub(super) fn measures_as_call(
         &self,
         log: usize,
         attempt: &Attempt,
         call: usize,
-        slack_ns: i64,
+        slack: &Slack,
     ) -> bool {
+        self.lasts_as_call(log, attempt, call, slack.of_try_ns)
+            && measured::is_body_of(attempt.response_length, self.client(call), &slack.head_of_try)
+    }
+
+    /// Whether a try of a line and a call lasted as long, but for a slack. Of one that nobody answered
+    /// it is only known how long it lasted where its connection ended with it.
+    fn lasts_as_call(&self, log: usize, attempt: &Attempt, call: usize, slack_ns: i64) -> bool {
         let client = self.client(call);
         let measured_ns = client.end_ns - client.start_ns;
         let slack_ns = self.line(log).duration_error_ns + slack_ns;
-        !client.has_response()
+        let has_end = client.has_response() || client.was_dropped();
+        !has_end
             || attempt
                 .duration_ns
                 .is_none_or(|d| measured_ns.abs_diff(d) <= slack_ns.unsigned_abs())

@@ -99,7 +99,7 @@ impl<'a> Scene<'a> {
         };
         scene.fitting = (0..scene.logs.len()).map(|log| scene.fitting_to(log, &ends)).collect();
         scene.slack = Slack::learned(&scene);
-        if scene.slack.of_request_ns < Slack::UNKNOWN.of_request_ns {
+        if scene.slack != Slack::UNKNOWN {
             let near = scene.still_fitting();
             scene.wide = std::mem::replace(&mut scene.fitting, near);
         }
