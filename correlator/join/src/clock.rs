@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::columns::Heartbeat;
 use crate::names::{Name, Names};
-use crate::skew::{ClockSample, Epochs};
+use crate::skew::{ClockSample, Epochs, Jump};
 
 /// An agent takes its boot clock to wall time by an epoch that follows where the wall clock was
 /// slewed by so much.
@@ -84,9 +84,9 @@ impl NodeClocks {
         self.index.get(node.index()).copied().filter(|&at| at != NO_NODE)
     }
 
-    /// By how much, at most, stamps of a node between two moments may be off each other; none where
-    /// its clock was not set.
-    pub(crate) fn set_by(&self, node: Name, from_ns: i64, to_ns: i64) -> Option<i64> {
+    /// How far stamps of a node between two moments may be off each other; none where its clock was
+    /// not set.
+    pub(crate) fn set_by(&self, node: Name, from_ns: i64, to_ns: i64) -> Option<Jump> {
         self.epochs.set_by(self.index(node)?, from_ns, to_ns)
     }
 }

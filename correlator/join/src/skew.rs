@@ -37,7 +37,7 @@ mod tests;
 use std::ops::Range;
 
 pub use bucket::Buckets;
-pub use epoch::{ClockSample, Epochs, SAMPLE_GAP_NS_MAX};
+pub use epoch::{ClockSample, Epochs, Jump, SAMPLE_GAP_NS_MAX};
 
 use bucket::Limits;
 use corridor::Corridor;

@@ -12,6 +12,7 @@ use crate::relay::set_clock::SetClock;
 use crate::relay::thread::Threads;
 use crate::relay::{Cause, Made, by_span};
 use crate::sight::Sight;
+use crate::skew::Jump;
 use crate::slab::ExchangeId;
 
 /// A span's stamps come from the SDK, an exchange's from the kernel; both lie on one node's clock.
@@ -166,21 +167,14 @@ impl<'a> Context<'a> {
 
     /// What times decided is in doubt where the node's clock was set, and what they left undecided
     /// may have a better reason.
-    fn doubt_more_than_time(&self, call: ExchangeId, cause: Cause) -> Cause {
+    fn doubt_more_than_time(&mut self, call: ExchangeId, cause: Cause) -> Cause {
         let sight = self.sight;
         let is_exact = matches!(&cause, Cause::Parent(p) if p.by == Reason::OkExactId);
         if is_exact {
             return cause;
         }
-        if let Some(by_ns) = self.set_clock.doubt(call, &cause) {
-            let made_ns = sight.exchange(call).start_ns;
-            let may_be = |id: &ExchangeId| {
-                let server = sight.exchange(*id);
-                server.start_ns <= made_ns.saturating_add(by_ns)
-                    && made_ns.saturating_sub(by_ns) <= server.upper_ns()
-            };
-            let candidates: Vec<ExchangeId> =
-                self.scene.servers.iter().copied().filter(may_be).collect();
+        if let Some(jump) = self.set_clock.doubt(call, &cause) {
+            let candidates = self.served_by_either_clock(sight.exchange(call).start_ns, jump);
             return match candidates[..] {
                 [] => Cause::Orphan(Reason::FailClockStep),
                 _ => Cause::Undecided { candidates, why: Reason::AmbigSkewUnknown },
@@ -196,6 +190,22 @@ impl<'a> Context<'a> {
             }
             cause => cause,
         }
+    }
+
+    /// Requests that may have been served at a moment, stamped by the clock that stamped it or by the
+    /// one before or after.
+    fn served_by_either_clock(&mut self, at_ns: i64, jump: Jump) -> Vec<ExchangeId> {
+        let (sight, scene) = (self.sight, self.scene);
+        let threads = self.threads();
+        let may_be = |id: &ExchangeId| {
+            let server = sight.exchange(*id);
+            jump.of(at_ns).into_iter().any(|at| {
+                server.start_ns <= *at.end()
+                    && *at.start() <= server.upper_ns()
+                    && !threads.is_surely_over(*id, *at.start(), jump)
+            })
+        };
+        scene.servers.iter().copied().filter(may_be).collect()
     }
 
     /// Why more requests may have been served at the call's begin than were seen.

@@ -9,6 +9,7 @@ use crate::interval::Intervals;
 use crate::relay::Cause;
 use crate::relay::place::Scene;
 use crate::sight::Sight;
+use crate::skew::Jump;
 use crate::slab::ExchangeId;
 
 pub(super) struct SetClock<'a> {
@@ -16,27 +17,28 @@ pub(super) struct SetClock<'a> {
     /// Requests that may have been told with either clock, each for as long as it was served by one
     /// of them.
     around: Intervals,
-    /// By how much the clock was set near each.
-    by_ns: Vec<i64>,
+    /// How far the clock was set near each.
+    jumps: Vec<Jump>,
 }
 
 impl<'a> SetClock<'a> {
     pub(super) fn new(sight: &'a Sight<'a>, scene: &Scene) -> Self {
         let in_doubt = scene.servers.iter().filter_map(|&server| {
             let request = sight.exchange(server);
-            let by_ns = doubt_of(sight, request)?;
+            let jump = doubt_of(sight, request)?;
+            let by_ns = jump.by_ns.saturating_add(jump.within_ns);
             let from_ns = request.start_ns.saturating_sub(by_ns);
-            Some((from_ns, request.end_ns.saturating_add(by_ns), by_ns))
+            Some((from_ns, request.end_ns.saturating_add(by_ns), jump))
         });
         let mut in_doubt: Vec<_> = in_doubt.collect();
         in_doubt.sort_unstable();
         let around = Intervals::new(in_doubt.iter().map(|&(from, to, _)| (from, to)));
-        let by_ns = in_doubt.into_iter().map(|(.., by_ns)| by_ns).collect();
-        Self { sight, around, by_ns }
+        let jumps = in_doubt.into_iter().map(|(.., jump)| jump).collect();
+        Self { sight, around, jumps }
     }
 
-    /// By how much the stamps that decided the cause of a call may be off each other.
-    pub(super) fn doubt(&self, call: ExchangeId, cause: &Cause) -> Option<i64> {
+    /// How far the stamps that decided the cause of a call may be off each other.
+    pub(super) fn doubt(&self, call: ExchangeId, cause: &Cause) -> Option<Jump> {
         let client = self.sight.exchange(call);
         let parent = match cause {
             Cause::Parent(parent) => Some(parent.server),
@@ -54,13 +56,13 @@ impl<'a> SetClock<'a> {
     }
 
     /// The largest step that leaves in doubt whether some request was served when a call was made.
-    fn near(&self, client: &Exchange) -> Option<i64> {
+    fn near(&self, client: &Exchange) -> Option<Jump> {
         let near = self.around.around(client.start_ns, client.start_ns);
-        near.into_iter().map(|at| self.by_ns[at]).max()
+        near.into_iter().map(|at| self.jumps[at]).max()
     }
 }
 
-/// By how much the stamps of an exchange may be off those of others on its node.
-pub(super) fn doubt_of(sight: &Sight<'_>, exchange: &Exchange) -> Option<i64> {
+/// How far the stamps of an exchange may be off those of others on its node.
+pub(super) fn doubt_of(sight: &Sight<'_>, exchange: &Exchange) -> Option<Jump> {
     sight.node_clocks.set_by(exchange.node, exchange.end_ns, exchange.end_ns)
 }

@@ -17,6 +17,7 @@ use crate::relay::elsewhere::Elsewhere;
 use crate::relay::place::Scene;
 use crate::relay::workload::{self, Habits, Ways};
 use crate::sight::Sight;
+use crate::skew::Jump;
 use crate::slab::ExchangeId;
 
 /// The greatest probability of a request without a trace, beside one that was seen, at which
@@ -150,6 +151,21 @@ impl<'a> Threads<'a> {
     fn is_serving(&self, server: ExchangeId, at_ns: i64) -> bool {
         let row = self.sight.exchange(server);
         self.newest_on(row.process, row.thread, at_ns) == Some(server)
+    }
+
+    /// Whether a request that was never answered was over at a moment: its thread, which serves one
+    /// at a time, had begun another one, by whichever clock each of these was stamped.
+    pub(super) fn is_surely_over(&self, server: ExchangeId, at_ns: i64, jump: Jump) -> bool {
+        let row = self.sight.exchange(server);
+        let is_bound = || self.habits.get(&row.process).is_some_and(Habits::is_bound);
+        if row.has_response() || !is_bound() {
+            return false;
+        }
+        let apart_ns = jump.by_ns.saturating_add(jump.within_ns);
+        let newest = self.newest_on(row.process, row.thread, at_ns.saturating_sub(apart_ns));
+        newest.is_some_and(|newest| {
+            self.sight.exchange(newest).start_ns > row.start_ns.saturating_add(apart_ns)
+        })
     }
 
     /// Whether a process serves each request on one thread that does nothing else meanwhile, by its

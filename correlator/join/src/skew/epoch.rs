@@ -4,6 +4,8 @@
 //! wall clock is set (or the node boots). Between two samples it is not known when that happened,
 //! and stamps that either side of the step could have made belong to no epoch.
 
+use std::ops::RangeInclusive;
+
 use super::Clock;
 
 /// A moment without samples this near on both sides belongs to no epoch.
@@ -50,6 +52,27 @@ struct Step {
     /// By how much the clock was set; 0 where it was slewed, or the node booted: nothing that it did
     /// went on then.
     by_ns: i64,
+    /// How far off `by_ns` may be.
+    within_ns: i64,
+}
+
+/// How far apart stamps of one moment may be that a node took by its clock before it was set, and
+/// after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Jump {
+    pub by_ns: i64,
+    /// How far off that may be.
+    pub within_ns: i64,
+}
+
+impl Jump {
+    /// What a stamp may say of a moment, as ranges of the clock that another stamp was taken by.
+    pub fn of(self, ns: i64) -> [RangeInclusive<i64>; 3] {
+        [-self.by_ns, 0, self.by_ns].map(|by_ns| {
+            let ns = ns.saturating_add(by_ns);
+            ns.saturating_sub(self.within_ns)..=ns.saturating_add(self.within_ns)
+        })
+    }
 }
 
 impl Epochs {
@@ -93,12 +116,17 @@ impl Epochs {
         self.nodes.get(node as usize)?.sampled_ns.first().copied()
     }
 
-    /// By how much, at most, stamps of a node between two moments may be off each other; none where
-    /// its clock was not set.
-    pub fn set_by(&self, node: u32, from_ns: i64, to_ns: i64) -> Option<i64> {
+    /// How far stamps of a node between two moments may be off each other; none where its clock was
+    /// not set. Where it was set more than once, they may be by anything up to twice the most of it.
+    pub fn set_by(&self, node: u32, from_ns: i64, to_ns: i64) -> Option<Jump> {
         let steps = self.nodes.get(node as usize)?.steps.iter();
-        let near = steps.filter(|s| s.by_ns > 0 && s.from_ns <= to_ns && from_ns <= s.to_ns);
-        near.map(|s| s.by_ns).max()
+        let mut near = steps.filter(|s| s.by_ns > 0 && s.from_ns <= to_ns && from_ns <= s.to_ns);
+        let first = near.next()?;
+        let most_ns = near.map(|s| s.by_ns).max();
+        Some(most_ns.map_or(Jump { by_ns: first.by_ns, within_ns: first.within_ns }, |by_ns| {
+            let by_ns = by_ns.max(first.by_ns);
+            Jump { by_ns, within_ns: by_ns }
+        }))
     }
 
     /// From when on the clock's stamps are surely its own; none for the first epoch that is known.
@@ -171,18 +199,21 @@ fn step(old: &ClockSample, new: &ClockSample) -> Option<Step> {
     let jump_ns = new.ahead_ns().saturating_sub(old.ahead_ns());
     let by_ns = jump_ns.saturating_abs();
     let passed_ns = new.boot_ns.saturating_sub(old.boot_ns).max(0);
-    let is_slewed = by_ns <= READING_NOISE_NS + passed_ns / SLEW_PER_NS;
+    let slewed_ns = READING_NOISE_NS + passed_ns / SLEW_PER_NS;
+    let is_slewed = by_ns <= slewed_ns;
     (by_ns > READING_NOISE_NS).then(|| Step {
         // The heartbeat itself may have been told with either.
         from_ns: old.told_to_ns.min(old.wall_ns).saturating_sub(by_ns),
         to_ns: new.wall_ns.saturating_add((-jump_ns).max(0)),
         by_ns: if is_slewed { 0 } else { by_ns },
+        // Both samples are read, and an agent's stamps follow a clock that is slewed in steps.
+        within_ns: slewed_ns + 2 * READING_NOISE_NS,
     })
 }
 
 fn restart(old: &ClockSample, new: &ClockSample) -> Step {
     let (from_ns, to_ns) = (old.wall_ns.min(new.wall_ns), old.wall_ns.max(new.wall_ns));
-    Step { from_ns, to_ns, by_ns: 0 }
+    Step { from_ns, to_ns, by_ns: 0, within_ns: 0 }
 }
 
 #[cfg(test)]
@@ -255,7 +286,7 @@ mod tests {
             (14_400, 15_000, Some(400 * ms)),
             (14_401, 16_001, None),
         ] {
-            let found = epochs.set_by(0, from_ms * ms, to_ms * ms);
+            let found = epochs.set_by(0, from_ms * ms, to_ms * ms).map(|jump| jump.by_ns);
             assert_eq!(found, expected, "{from_ms}..{to_ms}");
         }
     }

@@ -57,6 +57,53 @@ fn threads_tell_before_and_after_a_step_and_never_while_it_is_in_doubt() {
     assert!(in_doubt.count() >= 29);
 }
 
+/// Candidates of each call that is in doubt, with whether its own request is among them.
+fn sets_in_doubt(scene: &Scene) -> Vec<(usize, bool)> {
+    let rows = scene.rows();
+    let in_doubt = rows.ambiguous.iter().filter(|row| row.reason == "AMBIG_SKEW_UNKNOWN");
+    let set = |row: &tables::Ambiguous| {
+        let is_it = |e: &&tables::Exchange| {
+            e.role == "client" && (e.start_ns, e.end_ns) == (row.start_ns, row.end_ns)
+        };
+        let call = scene.seen.exchanges.iter().find(is_it).unwrap();
+        let own = format!("request from {}:{}", INGRESS.ip, call.local_port - 10_000);
+        (row.candidates.len(), row.candidates.iter().any(|c| c.what == own))
+    };
+    in_doubt.map(set).collect()
+}
+
+#[test]
+fn call_near_a_step_is_of_a_request_that_one_of_the_two_clocks_puts_around_it() {
+    let mut scene = requests_around_a_step();
+    // Calls that come at once by their stamps end one after the other.
+    for e in scene.seen.exchanges.iter_mut().filter(|e| (40_000..41_000).contains(&e.local_port)) {
+        e.end_ns += i64::from(e.local_port % 1_000);
+    }
+    let sets = sets_in_doubt(&scene);
+    assert!(sets.len() >= 29, "{sets:?}");
+    assert!(sets.iter().all(|(_, is_held)| *is_held), "{sets:?}");
+    // By the same clock, by the one before, by the one after: each with the request that was served
+    // then, and at most two where both clocks show one at that moment.
+    assert!(sets.iter().all(|(size, _)| *size <= 6), "{sets:?}");
+}
+
+#[test]
+fn request_that_its_thread_never_answered_is_no_candidate_once_the_thread_served_others() {
+    let mut scene = requests_around_a_step();
+    let sizes = |scene: &Scene| -> usize { sets_in_doubt(scene).iter().map(|set| set.0).sum() };
+    let before = sizes(&scene);
+    for n in 0..20 {
+        let (start, thread) = (-4_000 + 100 * i64::from(n), 5 + i64::from(n % 2));
+        let request = (77, thread);
+        scene.call(&to_pod(&INGRESS, &FRONTEND_1, 20_000 + n, start, start + 2, request));
+        for e in scene.seen.exchanges.iter_mut().rev().take(2) {
+            (e.tcp_seq_resp, e.first_response_ns, e.response_thread) = (None, None, None);
+            (e.bytes_response, e.ended_by) = (0, "close".into());
+        }
+    }
+    assert_eq!(sizes(&scene), before, "{}", line(&scene.rows()));
+}
+
 #[test]
 fn call_without_an_answer_near_a_step_leaves_later_requests_sure() {
     let mut scene = requests_around_a_step();
