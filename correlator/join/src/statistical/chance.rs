@@ -4,8 +4,11 @@
 //! to, and again with the later events moved in time, where only chance can pair them. What is left
 //! of the first after subtracting the second shows which steps there are and how long they take.
 
-use super::gap::{BINS, GapCounts, Shape};
-use super::timeline::{Event, Span, Timelines};
+use std::cell::OnceCell;
+
+use super::gap::{BINS, GapCounts, Shape, bin};
+use super::timeline::{Event, Span, TOLERANCE, Timelines};
+use super::wait::Wait;
 
 /// How far the later events are moved, in parts of the longest gap that is looked at. Not further
 /// than needed: the load of the neighbourhood is the load that chance needs.
@@ -21,7 +24,11 @@ pub(super) struct Follows {
     /// How often, for each event that it may follow.
     pub(super) share: f64,
     pub(super) shape: Shape,
+    log_density: OnceCell<Box<[f32; BINS]>>,
 }
+
+/// Shares of steps that chance explains as well are not believed to be nothing.
+const SHARE_MIN: f64 = 0.02;
 
 /// Where a step may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +44,11 @@ pub(super) struct Beliefs {
     operations: usize,
     destinations: usize,
     follows: Vec<Follows>,
-    /// By what a step may begin with: how likely it is that the first step follows in each bin. The
-    /// sum may be less than one: nothing may follow at all.
-    followed: Vec<[f64; BINS]>,
+    /// By what a step may begin with.
+    waits: Vec<Wait>,
     pub(super) ignorant: Shape,
+    /// Bin of the longest gap from anything that a request did.
+    pub(super) last_bin: usize,
 }
 
 impl Beliefs {
@@ -74,23 +82,39 @@ impl Beliefs {
                 Follows {
                     share: (more / f64::max(froms[at / layout.tos()], 1.0)).max(0.0),
                     shape: Shape::learned(&excess, &ignorant),
+                    log_density: OnceCell::new(),
                 }
             })
             .collect();
         let tos = layout.tos();
-        let followed = (0..layout.froms())
+        let waits = (0..layout.froms())
             .map(|from| {
                 let range = from * tos..(from + 1) * tos;
-                followed(&seen[range.clone()], &chance[range], froms[from])
+                Wait::of(&followed(&seen[range.clone()], &chance[range], froms[from]))
             })
             .collect();
         let Layout { operations, destinations } = layout;
-        Self { operations, destinations, follows, followed, ignorant }
+        let longest = timelines.requests.iter().map(|r| r.end - r.start).max().unwrap_or(0);
+        let last_bin = bin(longest + 2 * TOLERANCE);
+        Self { operations, destinations, follows, waits, ignorant, last_bin }
     }
 
-    pub(super) fn followed(&self, from: From) -> &[f64; BINS] {
+    /// How requests wait for the first step that follows by more than chance.
+    pub(super) fn wait(&self, from: From) -> &Wait {
         let layout = Layout { operations: self.operations, destinations: self.destinations };
-        &self.followed[layout.from(from)]
+        &self.waits[layout.from(from)]
+    }
+
+    /// Logarithm of the density of a step after a gap, as often as it follows.
+    pub(super) fn log_follows(&self, from: From, operation: u32, outcome: usize, gap: i64) -> f64 {
+        let follows = self.follows(from, operation, outcome);
+        let density = follows.log_density.get_or_init(|| {
+            let log_share = follows.share.clamp(SHARE_MIN, 1.0).ln() as f32;
+            let mut density = follows.shape.log_density(self.last_bin);
+            density.iter_mut().for_each(|d| *d += log_share);
+            density
+        });
+        f64::from(density[bin(gap)])
     }
 
     /// `outcome` is a destination, or the number of destinations for the end of `operation`.
@@ -213,7 +237,8 @@ fn excess(seen: &GapCounts, chance: &GapCounts, every: f64) -> GapCounts {
     excess
 }
 
-/// By bin: how likely it is that what follows by more than chance has first followed there.
+/// By bin: how likely it is that what follows by more than chance has first followed there. The sum
+/// may be less than one: nothing may follow at all.
 fn followed(seen: &[GapCounts], chance: &[GapCounts], froms: f64) -> [f64; BINS] {
     let mut mass = [0.0; BINS];
     let (mut sum, mut followed) = (0.0, 0.0f64);

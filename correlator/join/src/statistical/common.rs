@@ -17,13 +17,6 @@ pub(super) struct Common {
     pub(super) weight: f64,
 }
 
-/// A step that follows a call.
-#[derive(Clone, Debug)]
-pub(super) struct After {
-    pub(super) log_share: f64,
-    pub(super) log_density: Box<[f32; BINS]>,
-}
-
 /// Calls to one destination that are told apart when asking for one more.
 pub(super) const MORE: usize = 9;
 
@@ -53,7 +46,7 @@ pub(super) fn commons(counts: &Counts, patterns: &Patterns, beliefs: &Beliefs) -
             let believed_in_flight = if outcome == layout.end() { 0.01 } else { 0.2 };
             Common {
                 reference,
-                log_density: shapes[reference].log_density(),
+                log_density: shapes[reference].log_density(beliefs.last_bin),
                 shapes,
                 in_flight: (in_flight + believed_in_flight) / (all + 1.0),
                 weight: sum.weight,
@@ -103,25 +96,4 @@ pub(super) fn more(counts: &Counts, patterns: &Patterns, beliefs: &Beliefs) -> V
             })
         })
         .collect()
-}
-
-/// Shares of steps that chance explains as well are not believed to be nothing.
-const AFTER_MIN: f64 = 0.02;
-
-pub(super) fn after(patterns: &Patterns, beliefs: &Beliefs) -> Vec<After> {
-    let mut after = Vec::new();
-    for last in 0..patterns.destinations as u32 {
-        for from in [From::CallEnd(last), From::CallStart(last)] {
-            for operation in 0..patterns.operations as u32 {
-                for outcome in 0..=patterns.destinations {
-                    let follows = beliefs.follows(from, operation, outcome);
-                    after.push(After {
-                        log_share: follows.share.clamp(AFTER_MIN, 1.0).ln(),
-                        log_density: follows.shape.log_density(),
-                    });
-                }
-            }
-        }
-    }
-    after
 }

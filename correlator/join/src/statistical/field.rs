@@ -30,7 +30,7 @@ pub(super) const NO_RECORD: u32 = u32::MAX;
 /// What a step is asked of.
 pub(super) struct Asked<'a> {
     pub(super) chains: &'a Chains,
-    pub(super) model: &'a Model,
+    pub(super) model: &'a Model<'a>,
     pub(super) patterns: &'a Patterns,
     /// A destination, or the number of destinations for the request's end.
     pub(super) outcome: usize,

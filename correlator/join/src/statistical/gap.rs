@@ -96,17 +96,21 @@ impl Shape {
         Self { mass }
     }
 
-    /// Logarithm of the density by bin.
-    pub(super) fn log_density(&self) -> Box<[f32; BINS]> {
+    /// Logarithm of the density by bin, up to the last one that is ever asked for.
+    pub(super) fn log_density(&self, last: usize) -> Box<[f32; BINS]> {
         let mut density = Box::new([0.0f32; BINS]);
-        for (i, d) in density.iter_mut().enumerate() {
-            *d = self.log_density_of(i) as f32;
+        for (i, d) in density.iter_mut().enumerate().take(last + 1) {
+            *d = (self.density_of(i) as f32).ln();
         }
         density
     }
 
+    fn density_of(&self, bin: usize) -> f64 {
+        self.mass[bin].max(1e-12) / width(bin)
+    }
+
     pub(super) fn log_density_of(&self, bin: usize) -> f64 {
-        (self.mass[bin].max(1e-12) / width(bin)).ln()
+        self.density_of(bin).ln()
     }
 }
 
@@ -160,7 +164,7 @@ mod tests {
             counts.add(gap, 1.0);
         }
         let shape = Shape::learned(&counts, &Shape::ignorant(100_000));
-        let density = shape.log_density();
+        let density = shape.log_density(BINS - 1);
         let integral: f64 = (0..BINS).map(|i| f64::from(density[i]).exp() * width(i)).sum();
         assert!((integral - 1.0).abs() < 1e-4, "{integral}");
     }
@@ -171,7 +175,7 @@ mod tests {
         counts.add(0, 60.0);
         counts.add(1, 60.0);
         let believed = Shape::learned(&counts, &Shape::ignorant(100_000));
-        let density = Shape::learned(&counts, &believed).log_density();
+        let density = Shape::learned(&counts, &believed).log_density(BINS - 1);
         assert!(density[0] - density[2] < 6.0, "{} after {}", density[2], density[0]);
     }
 
@@ -180,7 +184,8 @@ mod tests {
         let mut counts = GapCounts::default();
         counts.add(20, 100.0);
         counts.add(20_000, 100.0);
-        let density = Shape::learned(&counts, &Shape::ignorant(100_000)).log_density();
+        let shape = Shape::learned(&counts, &Shape::ignorant(100_000));
+        let density = shape.log_density(BINS - 1);
         assert!(density[bin(20)] - density[bin(20_000)] > 5.0);
     }
 }

@@ -4,13 +4,15 @@
 //! assignments of calls to requests can be compared by their sums. A kind of step that was seen
 //! seldom leans on all steps of the same operation to the same destination.
 
-use super::chance::Beliefs;
-use super::common::{After, Common, MORE, after, commons, more, sharpest};
+use std::cell::Cell;
+
+use super::chance::{Beliefs, From};
+use super::common::{Common, MORE, commons, more, sharpest};
 use super::counts::{CellCounts, CellId, Counts, Gaps, REFERENCES};
 use super::gap::{BINS, Shape, bin};
 use super::order::Order;
 use super::pattern::{PatternId, Patterns};
-use super::wait::{Wait, wait_reference, waits, waits_believed};
+use super::wait::{Wait, wait_reference, waits};
 
 /// So many steps from a pattern weigh as much as what is believed of a pattern never met.
 const BELIEF_WEIGHT: f64 = 1.0;
@@ -36,11 +38,12 @@ const ENOUGH: f64 = 30.0;
 const WEIGHT_MIN: f64 = 0.05;
 
 #[derive(Clone, Debug)]
-pub(super) struct Model {
+pub(super) struct Model<'a> {
+    beliefs: &'a Beliefs,
     layout: super::counts::Cells,
     kinds: Vec<Option<Box<Kind>>>,
-    /// By kind of step: logarithm of its share where it was not seen.
-    unseen: Vec<f64>,
+    /// By kind of step: logarithm of its share where it was not seen, once it is asked for.
+    unseen: Vec<Cell<Option<f64>>>,
     commons: Vec<Common>,
     /// Steps seen from each pattern.
     steps: Vec<f64>,
@@ -52,18 +55,14 @@ pub(super) struct Model {
     pub(super) orders: [Order; 2],
     /// How requests of each pattern wait.
     waits: Vec<Option<Box<Wait>>>,
-    /// The same by operation, then by the last call, for patterns never met.
-    waits_believed: Vec<Wait>,
-    /// By the last call, in flight or ended, and the step that follows; empty once enough is learned.
-    after: Vec<After>,
 }
 
-impl Model {
+impl<'a> Model<'a> {
     /// `rates` is how often each destination is called, per unit of time.
     pub(super) fn learn(
         counts: &Counts,
         patterns: &Patterns,
-        beliefs: &Beliefs,
+        beliefs: &'a Beliefs,
         rates: &[f64],
         orders: [Order; 2],
     ) -> Self {
@@ -74,16 +73,15 @@ impl Model {
             steps[layout.pattern(id) as usize] += cell.weight;
         }
         let commons = commons(counts, patterns, beliefs);
-        let is_new = commons.iter().any(|c| c.weight < ENOUGH);
+        let cells = layout.id(patterns.all.len() as PatternId, false, 0);
         let mut model = Self {
-            after: if is_new { after(patterns, beliefs) } else { Vec::new() },
+            beliefs,
             layout,
             kinds: Vec::new(),
-            unseen: Vec::new(),
+            unseen: vec![Cell::new(None); cells],
             commons,
             orders,
             waits: waits(counts, patterns, &beliefs.ignorant),
-            waits_believed: waits_believed(patterns, beliefs),
             steps,
             more,
             late: counts.late.iter().map(|&(late, all)| lateness(late, all)).collect(),
@@ -101,8 +99,6 @@ impl Model {
             model.kinds.resize(model.kinds.len().max(id + 1), None);
             model.kinds[id] = Some(Box::new(kind));
         }
-        let cells = layout.id(patterns.all.len() as PatternId, false, 0);
-        model.unseen = (0..cells).map(|cell| model.log_unseen(patterns, cell)).collect();
         model
     }
 
@@ -118,25 +114,31 @@ impl Model {
             return f64::from(kind.log_density[bin(gaps[kind.reference])]);
         }
         let common = self.common(patterns, cell);
-        let log_share = match self.unseen.get(cell) {
-            Some(log) => *log,
-            None => self.log_unseen(patterns, cell),
-        };
-        if let Some(last) = last.filter(|_| common.weight < ENOUGH && !self.after.is_empty()) {
-            let in_flight = self.layout.in_flight(cell);
-            let reference = if in_flight { 1 } else { 2 };
-            let after = &self.after[self.after_at(patterns, last, cell)];
-            let density = f64::from(after.log_density[bin(gaps[reference])]);
-            return density + log_share + after.log_share;
+        let log_share = self.log_unseen(patterns, cell);
+        if let Some(last) = last.filter(|_| common.weight < ENOUGH) {
+            let (from, reference) = match self.layout.in_flight(cell) {
+                true => (From::CallStart(last), 1),
+                false => (From::CallEnd(last), 2),
+            };
+            let operation = patterns.all[self.layout.pattern(cell) as usize].operation;
+            let (outcome, gap) = (self.layout.outcome(cell), gaps[reference]);
+            return log_share + self.beliefs.log_follows(from, operation, outcome, gap);
         }
         f64::from(common.log_density[bin(gaps[common.reference])]) + log_share
     }
 
     /// Logarithm of the share of a step that was not seen among those of its pattern.
     fn log_unseen(&self, patterns: &Patterns, cell: CellId) -> f64 {
+        let known = self.unseen.get(cell);
+        if let Some(log) = known.and_then(Cell::get) {
+            return log;
+        }
         let pattern = self.layout.pattern(cell) as usize;
         let steps = self.steps.get(pattern).copied().unwrap_or(0.0);
-        (BELIEF_WEIGHT * self.believed_share(patterns, cell) / (steps + BELIEF_WEIGHT)).ln()
+        let share = BELIEF_WEIGHT * self.believed_share(patterns, cell) / (steps + BELIEF_WEIGHT);
+        let log = share.ln();
+        known.into_iter().for_each(|known| known.set(Some(log)));
+        log
     }
 
     /// Whether a request that has done so much may take this step while a call is in flight.
@@ -159,9 +161,8 @@ impl Model {
         let wait = match self.waits.get(pattern as usize) {
             Some(Some(wait)) => wait,
             _ => {
-                let operation = patterns.all[pattern as usize].operation as usize;
-                let from = last.map_or(operation, |last| patterns.operations + last as usize);
-                &self.waits_believed[from]
+                let operation = patterns.all[pattern as usize].operation;
+                self.beliefs.wait(last.map_or(From::RequestStart(operation), From::CallEnd))
             }
         };
         (f64::from(wait.log_idle[bin]), f64::from(wait.hazard[bin]))
@@ -178,13 +179,6 @@ impl Model {
         self.alone[destination as usize]
     }
 
-    fn after_at(&self, patterns: &Patterns, last: u32, cell: CellId) -> usize {
-        let operation = patterns.all[self.layout.pattern(cell) as usize].operation as usize;
-        let from = last as usize * 2 + usize::from(self.layout.in_flight(cell));
-        let outcomes = self.layout.destinations + 1;
-        (from * patterns.operations + operation) * outcomes + self.layout.outcome(cell)
-    }
-
     fn kind(&self, patterns: &Patterns, id: CellId, cell: &CellCounts) -> Kind {
         let common = self.common(patterns, id);
         let pattern = self.layout.pattern(id);
@@ -193,7 +187,7 @@ impl Model {
         let reference = sharpest(cell, &learned, patterns.all[pattern as usize].calls.is_empty());
         let share = (cell.weight + BELIEF_WEIGHT * self.believed_share(patterns, id))
             / (self.steps[pattern as usize] + BELIEF_WEIGHT);
-        let mut log_density = learned[reference].log_density();
+        let mut log_density = learned[reference].log_density(self.beliefs.last_bin);
         log_density.iter_mut().for_each(|d| *d += share.ln() as f32);
         Kind { reference, log_density }
     }

@@ -1,7 +1,6 @@
 //! Requests that wait for no answer: how likely it is that one still does nothing, and that it goes
 //! on just now.
 
-use super::chance::{Beliefs, From};
 use super::counts::Counts;
 use super::gap::{BINS, GapCounts, Shape, width};
 use super::pattern::Patterns;
@@ -25,7 +24,7 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    fn of(mass: &[f64; BINS]) -> Self {
+    pub(super) fn of(mass: &[f64; BINS]) -> Self {
         let mut wait = Self { log_idle: [0.0; BINS], hazard: [0.0; BINS] };
         // What is not in any bin never ends.
         let mut longer = (1.0 - mass.iter().sum::<f64>()).max(0.0);
@@ -63,11 +62,4 @@ pub(super) fn waits(
             Some(Box::new(Wait::of(&Shape::learned(gaps, ignorant).mass)))
         })
         .collect()
-}
-
-/// By operation, then by the last call, from what follows by more than chance.
-pub(super) fn waits_believed(patterns: &Patterns, beliefs: &Beliefs) -> Vec<Wait> {
-    let starts = (0..patterns.operations as u32).map(From::RequestStart);
-    let ends = (0..patterns.destinations as u32).map(From::CallEnd);
-    starts.chain(ends).map(|from| Wait::of(beliefs.followed(from))).collect()
 }

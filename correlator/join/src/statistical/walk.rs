@@ -38,7 +38,7 @@ const SAME: f64 = 1e-3;
 
 pub(super) struct Walker<'a> {
     pub(super) timelines: &'a Timelines,
-    pub(super) model: &'a Model,
+    pub(super) model: &'a Model<'a>,
     pub(super) patterns: &'a mut Patterns,
     pub(super) breadth: Breadth,
     pub(super) walked: &'a mut Walked,
