@@ -2,7 +2,6 @@
 
 use super::chain::{Chains, NO_NODE, NodeId};
 use super::counts::{CellId, Cells, Gaps};
-use super::group::Group;
 use super::line::{Line, Standing, Waits};
 use super::model::Model;
 use super::order::{ORDER_SPAN, Order};
@@ -64,9 +63,10 @@ impl Field {
         &self.fits[fit as usize]
     }
 
-    pub(super) fn is_fitted(&self, node: NodeId) -> bool {
+    /// Index of the fit of a node, if it was fitted at this event.
+    pub(super) fn known(&self, node: NodeId) -> Option<u32> {
         let known = self.by_node[node as usize];
-        self.fits.get(known as usize).is_some_and(|f| f.node == node)
+        self.fits.get(known as usize).filter(|f| f.node == node).map(|_| known)
     }
 
     /// Index of the fit of a node that was fitted at this event.
@@ -86,7 +86,7 @@ impl Field {
         self.fits[fit as usize].record = record;
     }
 
-    /// Fits a node. `log` is what else is known of the step, none where it is not the request's;
+    /// Fits a node that was not yet. `log` is what else is known of the step, none where it is not the request's;
     /// `goes_on` is whether the request will.
     pub(super) fn fit(
         &mut self,
@@ -95,9 +95,6 @@ impl Field {
         log: Option<f64>,
         goes_on: bool,
     ) -> u32 {
-        if self.is_fitted(node) {
-            return self.by_node[node as usize];
-        }
         let Asked { chains, model, patterns, outcome } = *asked;
         let layout = Cells { destinations: patterns.destinations };
         let in_flight = chains.in_flight(node, self.at);
@@ -154,13 +151,6 @@ impl Field {
         }
     }
 
-    /// Logarithm of how likely the hypotheses of a group are in view of who still waits.
-    pub(super) fn rank(&self, group: &mut Group) {
-        let idle = |nodes: &[NodeId]| nodes.iter().map(|n| self.of(*n).idle).sum::<f64>();
-        let ranks = (0..group.len()).map(|h| group.weights[h] + idle(group.nodes(h)));
-        group.ranks = ranks.collect();
-    }
-
     /// Looks at the hypotheses of a group, besides whose requests all others wait. So many steps
     /// follow `at_once`, at the same stamp: nobody knows which of them came first.
     pub(super) fn look_at(&mut self, group: Option<usize>, at_once: usize) {
@@ -173,6 +163,14 @@ impl Field {
         let Self { besides, fits, by_node, .. } = self;
         let waits = |node: &NodeId| fits[by_node[*node as usize] as usize].waits;
         besides.standing(nodes.iter().filter_map(waits), order)
+    }
+
+    /// How much likelier a step of somebody else is for the place in the line under a hypothesis of
+    /// the group that is looked at.
+    pub(super) fn factor(&mut self, nodes: &[NodeId], of: Waits, order: &Order) -> f64 {
+        let Self { besides, fits, by_node, .. } = self;
+        let waits = |node: &NodeId| fits[by_node[*node as usize] as usize].waits;
+        besides.factor(nodes.iter().filter_map(waits), of, order)
     }
 }
 

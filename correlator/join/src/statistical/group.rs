@@ -16,6 +16,8 @@ pub(super) struct Group {
     pub(super) weights: Vec<f64>,
     /// The same in view of who still waits at the event that is looked at.
     pub(super) ranks: Vec<f64>,
+    /// How likely its request is to act that is likeliest to, together with its hypothesis.
+    pub(super) acts: f64,
     /// Nodes by slot, hypothesis after hypothesis.
     nodes: Vec<NodeId>,
     pub(super) lattice: Lattice,
@@ -36,6 +38,7 @@ impl Group {
             slots: Vec::new(),
             weights: vec![0.0],
             ranks: vec![0.0],
+            acts: f64::NEG_INFINITY,
             nodes: Vec::new(),
             lattice: Lattice::new(),
         }
@@ -48,7 +51,7 @@ impl Group {
         nodes: Vec<NodeId>,
         lattice: Lattice,
     ) -> Self {
-        Self { slots, weights, ranks: Vec::new(), nodes, lattice }
+        Self { slots, weights, ranks: Vec::new(), acts: f64::NEG_INFINITY, nodes, lattice }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -64,6 +67,26 @@ impl Group {
     pub(super) fn nodes(&self, hypothesis: usize) -> &[NodeId] {
         let width = self.slots.len();
         &self.nodes[hypothesis * width..(hypothesis + 1) * width]
+    }
+
+    /// Ranks the hypotheses. `of` tells of a slot and its node how likely it is to still do nothing,
+    /// and how likely to act.
+    pub(super) fn look(&mut self, mut of: impl FnMut(u32, NodeId) -> (f64, f64)) {
+        let width = self.slots.len();
+        self.ranks.clear();
+        self.acts = f64::NEG_INFINITY;
+        for (hypothesis, weight) in self.weights.iter().enumerate() {
+            let nodes = &self.nodes[hypothesis * width..][..width];
+            let (mut idle, mut acts) = (0.0, f64::NEG_INFINITY);
+            for (slot, node) in self.slots.iter().zip(nodes) {
+                let (log_idle, log_acts) = of(*slot, *node);
+                idle += log_idle;
+                acts = f64::max(acts, log_acts);
+            }
+            let rank = weight + idle;
+            self.ranks.push(rank);
+            self.acts = self.acts.max(acts + rank);
+        }
     }
 
     /// Hypothesis with the highest rank.
@@ -87,12 +110,13 @@ impl Group {
         }
         let tie = |a: &(f64, u32, u32), b: &(f64, u32, u32)| (a.1, a.2).cmp(&(b.1, b.2));
         let dropped = keep_best(&mut pairs, most, lag, |p| p.0, tie);
+        let pair = |i, j| self.nodes(i as usize).iter().chain(other.nodes(j as usize)).copied();
         let dropped = dropped.into_iter();
-        let dropped = dropped.map(|(rank, i, j)| (rank, self.pair(&other, i, j))).collect();
+        let dropped = dropped.map(|(rank, i, j)| (rank, pair(i, j).collect())).collect();
         let mut nodes = Vec::with_capacity(pairs.len() * (self.slots.len() + other.slots.len()));
         let mut weights = Vec::with_capacity(pairs.len());
         for &(_, i, j) in &pairs {
-            nodes.extend(self.pair(&other, i, j));
+            nodes.extend(pair(i, j));
             weights.push(self.weights[i as usize] + other.weights[j as usize]);
         }
         self.ranks = pairs.iter().map(|(rank, ..)| *rank).collect();
@@ -104,21 +128,9 @@ impl Group {
         dropped
     }
 
-    fn pair(&self, other: &Self, own: u32, others: u32) -> Vec<NodeId> {
-        [self.nodes(own as usize), other.nodes(others as usize)].concat()
-    }
-
     /// Hypotheses with the same nodes become one. Tells which one each became.
     pub(super) fn unite(&mut self) -> Vec<u32> {
-        let mut order: Vec<usize> = (0..self.len()).collect();
-        order.sort_unstable_by(|a, b| self.nodes(*a).cmp(self.nodes(*b)).then(a.cmp(b)));
-        // Each becomes the first of its equals.
-        let mut first: Vec<usize> = (0..self.len()).collect();
-        for pair in order.windows(2) {
-            if self.nodes(pair[0]) == self.nodes(pair[1]) {
-                first[pair[1]] = first[pair[0]];
-            }
-        }
+        let first = first_of_equals(self.len(), |a, b| self.nodes(a).cmp(self.nodes(b)));
         let (mut became, mut weights, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
         for (hypothesis, first) in first.into_iter().enumerate() {
             let weight = self.weights[hypothesis];
@@ -214,9 +226,11 @@ impl Group {
         if width == 0 {
             return Vec::new();
         }
-        let differs: Vec<bool> = (0..width)
-            .map(|i| self.nodes.chunks_exact(width).any(|row| row[i] != self.nodes[i]))
-            .collect();
+        let mut differs = vec![false; width];
+        for row in self.nodes.chunks_exact(width).skip(1) {
+            let pairs = row.iter().zip(&self.nodes);
+            differs.iter_mut().zip(pairs).for_each(|(differs, (a, b))| *differs |= a != b);
+        }
         let agreed = (0..width).filter(|i| !differs[*i]);
         let released: Vec<_> = agreed.map(|i| (self.slots[i], self.nodes[i])).collect();
         if !released.is_empty() {
@@ -226,6 +240,22 @@ impl Group {
         }
         released
     }
+}
+
+/// By item: which is the first that equals it.
+pub(super) fn first_of_equals(
+    items: usize,
+    compare: impl Fn(usize, usize) -> std::cmp::Ordering,
+) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..items).collect();
+    order.sort_unstable_by(|a, b| compare(*a, *b).then(a.cmp(b)));
+    let mut first: Vec<usize> = (0..items).collect();
+    for pair in order.windows(2) {
+        if compare(pair[0], pair[1]).is_eq() {
+            first[pair[1]] = first[pair[0]];
+        }
+    }
+    first
 }
 
 /// Keeps the best by rank that are not too far behind, in order, and tells which others were not.

@@ -40,18 +40,37 @@ impl Line {
 
     /// Who is waiting under a hypothesis of the group, by whose requests these waits are.
     pub(super) fn standing(&mut self, own: impl Iterator<Item = Waits>, order: &Order) -> Standing {
-        self.own.clear();
-        self.own.extend(own);
-        let Some(first) = self.turn() else { return Standing::ALONE };
-        let mut hazards = self.hazards(first);
-        for Waits { since, hazard } in &self.own {
-            hazards[lag_class(since - first)] += hazard;
-        }
+        let Some((first, hazards)) = self.all(own) else { return Standing::ALONE };
         let all: f64 = hazards.iter().sum();
         let weighed: [f64; LAGS] = std::array::from_fn(|c| hazards[c] * order.factors[c]);
         let sum: f64 = weighed.iter().sum();
         let expected = weighed.map(|w| (w / sum) as f32);
         Standing { expected, first: Some(first), shift: (all / sum).ln() }
+    }
+
+    /// How much likelier it is for their place in the line that those who wait like this go on.
+    pub(super) fn factor(
+        &mut self,
+        own: impl Iterator<Item = Waits>,
+        of: Waits,
+        order: &Order,
+    ) -> f64 {
+        let Some((first, hazards)) = self.all(own) else { return 1.0 };
+        let all: f64 = hazards.iter().sum();
+        let sum: f64 = hazards.iter().zip(&order.factors).map(|(h, f)| h * f).sum();
+        order.factors[lag_class(of.since - first)] * all / sum
+    }
+
+    /// Since when those wait whose turn it is, and how often waits end in each class.
+    fn all(&mut self, own: impl Iterator<Item = Waits>) -> Option<(i64, [f64; LAGS])> {
+        self.own.clear();
+        self.own.extend(own);
+        let first = self.turn()?;
+        let mut hazards = self.hazards(first);
+        for Waits { since, hazard } in &self.own {
+            hazards[lag_class(since - first)] += hazard;
+        }
+        Some((first, hazards))
     }
 
     /// Since when those wait whose turn it is, if others wait besides.

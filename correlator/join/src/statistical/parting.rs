@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::chain::NodeId;
-use super::group::Group;
+use super::group::{Group, first_of_equals};
 
 /// Requests depend on each other where what is undecided of both goes together or excludes each
 /// other by more than this (the covariance of their being otherwise than under the best hypothesis).
@@ -86,18 +86,21 @@ impl Group {
             nodes: Vec::new(),
             of_hypothesis: Vec::with_capacity(shares.len()),
         };
-        let mut known: BTreeMap<Vec<NodeId>, u32> = BTreeMap::new();
-        for (hypothesis, share) in shares.iter().enumerate() {
+        let nodes = |hypothesis: usize| {
             let nodes = self.nodes(hypothesis);
-            let nodes: Vec<NodeId> = positions.iter().map(|at| nodes[*at]).collect();
-            let next = known.len() as u32;
-            let index = *known.entry(nodes.clone()).or_insert(next);
-            if index == next {
-                part.nodes.extend(nodes);
-                part.shares.push(0.0);
+            positions.iter().map(|at| nodes[*at])
+        };
+        let first = first_of_equals(shares.len(), |a, b| nodes(a).cmp(nodes(b)));
+        for (hypothesis, (share, first)) in shares.iter().zip(first).enumerate() {
+            if first == hypothesis {
+                part.of_hypothesis.push(part.shares.len() as u32);
+                part.nodes.extend(nodes(hypothesis));
+                part.shares.push(*share);
+            } else {
+                let index = part.of_hypothesis[first];
+                part.of_hypothesis.push(index);
+                part.shares[index as usize] += share;
             }
-            part.shares[index as usize] += share;
-            part.of_hypothesis.push(index);
         }
         part
     }

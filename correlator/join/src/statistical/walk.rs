@@ -33,8 +33,8 @@ pub(super) struct Breadth {
     pub(super) doubts: bool,
 }
 
-/// Differences of hypotheses that mean nothing.
-const SAME: f64 = 1e-3;
+/// A factor between hypotheses that means nothing.
+const SAME: f64 = 1.001;
 
 pub(super) struct Walker<'a> {
     pub(super) timelines: &'a Timelines,
@@ -135,16 +135,15 @@ impl Walker<'_> {
             field.sure.push((slot, fit));
         }
         for group in &mut pod.groups {
-            for hypothesis in 0..group.len() {
-                for (slot, node) in group.slots.iter().zip(group.nodes(hypothesis)) {
-                    if field.is_fitted(*node) {
-                        continue;
-                    }
-                    let (log, goes_on) = of(pod.open[*slot as usize]);
-                    field.fit(&asked, *node, log, goes_on);
-                }
-            }
-            field.rank(group);
+            let open = &pod.open;
+            group.look(|slot, node| {
+                let fit = field.known(node).unwrap_or_else(|| {
+                    let (log, goes_on) = of(open[slot as usize]);
+                    field.fit(&asked, node, log, goes_on)
+                });
+                let fit = field.get(fit);
+                (fit.idle, fit.acts())
+            });
         }
         field.line_up();
     }
@@ -207,17 +206,11 @@ impl Walker<'_> {
         let reach = self.breadth.reach;
         let mut acts = Vec::with_capacity(self.pod.groups.len());
         for group in &self.pod.groups {
-            let mut highest = f64::NEG_INFINITY;
-            for (hypothesis, rank) in group.ranks.iter().enumerate() {
-                for node in group.nodes(hypothesis) {
-                    highest = highest.max(field.of(*node).acts() + rank);
-                }
-            }
             // All hypotheses weigh no less than the likeliest.
-            if highest - group.ranks[group.likeliest()] < best - reach {
+            if group.acts - group.ranks[group.likeliest()] < best - reach {
                 acts.push(f64::NEG_INFINITY);
             } else {
-                acts.push(highest - log_total(group.ranks.iter().copied()));
+                acts.push(group.acts - log_total(group.ranks.iter().copied()));
             }
             best = best.max(acts[acts.len() - 1]);
         }
@@ -242,25 +235,23 @@ impl Walker<'_> {
     /// Groups that have nothing to do with a step still learn who went on while their requests
     /// waited. `nodes` are those of the group that had.
     fn tell_others(&mut self, of: usize, fit: u32, nodes: &[NodeId], at_once: usize) {
-        let fit = *self.field.get(fit);
-        if fit.waits.is_none() || self.pod.groups.is_empty() {
+        let Some(waits) = self.field.get(fit).waits.filter(|_| !self.pod.groups.is_empty()) else {
             return;
-        }
+        };
         let order = self.model.orders[of];
         self.field.line_up_group(usize::MAX, nodes);
         let mut weighed = Vec::new();
         for (index, group) in self.pod.groups.iter().enumerate() {
             self.field.look_at(Some(index), at_once);
-            let mut logs = Vec::with_capacity(group.len());
+            let mut factors = Vec::with_capacity(group.len());
             for hypothesis in 0..group.len() {
-                let standing = self.field.standing(group.nodes(hypothesis), &order);
-                logs.push(standing.order(fit.waits, &order).0);
+                factors.push(self.field.factor(group.nodes(hypothesis), waits, &order));
             }
-            let (low, high) = logs
+            let (low, high) = factors
                 .iter()
-                .fold((f64::MAX, f64::MIN), |(low, high), log| (low.min(*log), high.max(*log)));
-            if high - low > SAME {
-                weighed.push((index, logs));
+                .fold((f64::MAX, f64::MIN), |(low, high), f| (low.min(*f), high.max(*f)));
+            if high > low * SAME {
+                weighed.push((index, factors.into_iter().map(f64::ln).collect::<Vec<_>>()));
             }
         }
         for (index, logs) in weighed.into_iter().rev() {
