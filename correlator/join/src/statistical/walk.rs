@@ -255,11 +255,15 @@ impl Walker<'_> {
             }
         }
         for (index, logs) in weighed.into_iter().rev() {
-            let mut group = self.pod.take(index);
-            let before = group.weight();
+            let group = &mut self.pod.groups[index];
+            let (before, hypotheses) = (group.weight(), group.len());
             group.weigh(&logs, self.breadth.lag);
             self.walked.evidence += group.weight() - before;
-            self.pod.put(group, self.walked, self.timelines);
+            // Nothing else can be said of the group until some are dropped.
+            if group.len() < hypotheses {
+                let group = self.pod.take(index);
+                self.pod.put(group, self.walked, self.timelines);
+            }
         }
     }
 
