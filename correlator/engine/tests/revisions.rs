@@ -115,7 +115,9 @@ async fn rows_after_final_are_told_once_and_a_backfill_takes_them_up() {
     };
     assert_eq!(fill().await.generation, Some(1));
     assert_eq!((named(&scene).await, too_late(&scene).await), (0, Vec::new()));
-    assert_eq!(paths(&scene).await.len(), 3);
+    // The request of the fifth window is none of the backfill's: a revision may have told of it.
+    let filled = paths(&scene).await.into_iter().filter(|(window, ..)| *window < 3);
+    assert_eq!(filled.count(), 3);
     let again = fill().await;
     assert_eq!((again.changed, again.commits, again.generation), (0, 0, None));
 }

@@ -49,6 +49,15 @@ impl Held {
         self.rows.as_ref().is_some_and(|rows| rows.run.is_some() && rows.first_ns <= start_ns)
     }
 
+    /// Bytes of the rows of a window, about: of all that is held, shared by its windows up to the
+    /// newest one.
+    pub(crate) fn bytes_of_window(&self, newest_ns: i64, settings: &Settings) -> usize {
+        let Some(rows) = &self.rows else { return 0 };
+        let windows = (newest_ns - rows.first_ns) / settings.window_ns + 1;
+        let bytes = rows.run.as_ref().map_or(0, Run::bytes);
+        bytes / usize::try_from(windows).unwrap_or(1).max(1)
+    }
+
     /// What all of it rests on.
     pub(super) fn pins(&self) -> Pins {
         self.rows.as_ref().map(|rows| rows.pins.clone()).unwrap_or_default()

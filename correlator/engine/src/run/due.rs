@@ -9,9 +9,10 @@ use join::{Settings, Stage};
 /// and the time until the first of them is visible stay small.
 const WINDOWS_PER_RUN: i64 = 6;
 
-/// Of windows that are computed again, or boundaries at which they are, so many at once: provisional
-/// windows may fall due meanwhile.
-const WINDOWS_BETWEEN_NEW: i64 = 2;
+/// Of windows that are computed again, or boundaries at which they are, about so many bytes of raw
+/// rows at once: provisional windows may fall due meanwhile. One window is always done; of 10,000
+/// requests a second it holds more, and takes two seconds.
+const BYTES_BETWEEN_NEW: usize = 64 << 20;
 
 /// Adjacent windows of one stage, or adjacent boundaries at which revisions are due: from the first
 /// to one length after the last, nanoseconds.
@@ -40,10 +41,11 @@ pub(super) fn runs(due: &[Due], settings: &Settings) -> Vec<Run> {
     runs
 }
 
-/// The run of revised or final windows that is to be done next: what was due first.
+/// The run of revised or final windows that is to be done next: what was due first, and of a
+/// revision and a final window that fell due together the one whose rows will stay.
 pub(super) fn next_of_others(runs: &[Run], settings: &Settings) -> Option<Run> {
     let others = runs.iter().filter(|run| run.stage != Stage::Provisional);
-    others.min_by_key(|run| run.due_ns(settings)).cloned()
+    others.min_by_key(|run| (run.due_ns(settings), run.stage != Stage::Final)).cloned()
 }
 
 impl Run {
@@ -57,8 +59,9 @@ impl Run {
     }
 
     /// The first part of it, no longer than new paths may be held up by what is computed again.
-    pub(super) fn shortened(mut self, settings: &Settings) -> Self {
-        let longest_ns = WINDOWS_BETWEEN_NEW * settings.window_ns;
+    pub(super) fn shortened(mut self, bytes_of_window: usize, settings: &Settings) -> Self {
+        let windows = i64::try_from(BYTES_BETWEEN_NEW / bytes_of_window.max(1)).unwrap_or(i64::MAX);
+        let longest_ns = windows.clamp(1, WINDOWS_PER_RUN) * settings.window_ns;
         self.range.end = self.range.end.min(self.range.start + longest_ns);
         self
     }
@@ -106,8 +109,21 @@ mod tests {
         assert_eq!(next(&[new.clone(), revised.clone(), last.clone()]), Some(last.clone()));
         let later = run(Stage::Final, 100, 110);
         assert_eq!(next(&[new.clone(), revised.clone(), later]), Some(revised.clone()));
+        let together = run(Stage::Final, 90, 100);
+        assert_eq!(next(&[revised, together.clone()]), Some(together));
         assert_eq!(next(&[new]), None);
-        assert_eq!(revised.shortened(&settings), run(Stage::Revised, 1_000, 1_020));
-        assert_eq!(last.clone().shortened(&settings), last);
+    }
+
+    #[test]
+    fn run_of_windows_of_many_rows_is_shortened_to_one() {
+        let settings = Settings::default();
+        let run =
+            |windows: i64| Run { stage: Stage::Final, range: 0..windows * settings.window_ns };
+        for (bytes_of_window, windows) in
+            [(0, 6), (BYTES_BETWEEN_NEW / 6, 6), (BYTES_BETWEEN_NEW / 3, 3), (usize::MAX, 1)]
+        {
+            assert_eq!(run(6).shortened(bytes_of_window, &settings), run(windows));
+            assert_eq!(run(1).shortened(bytes_of_window, &settings), run(1));
+        }
     }
 }

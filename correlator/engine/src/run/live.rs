@@ -106,11 +106,11 @@ impl Live {
         };
         self.late.record(&mut self.input, next.final_ns, &self.settings).await?;
         let open = next.final_ns..next.provisional_ns.max(next.final_ns);
-        let read = self.held.take_in(&mut self.input, open, &self.settings).await?;
+        let read = self.held.take_in(&mut self.input, open.clone(), &self.settings).await?;
         tracing::debug!(read, "raw rows");
         let runs = runs(&schedule::due(watermark_ns, &next, &self.settings), &self.settings);
         let news = runs.iter().filter(|run| run.stage == Stage::Provisional).cloned();
-        let other = next_of_others(&runs, &self.settings).map(|run| self.in_turn(run));
+        let other = next_of_others(&runs, &self.settings).map(|run| self.in_turn(run, open.end));
         let now: Vec<Run> = news.chain(other).collect();
         for run in &now {
             if *stop.borrow() {
@@ -131,13 +131,16 @@ impl Live {
 
     /// As much of a run as is done before it is looked for new rows again. Windows whose rows are not
     /// held are read for, and that costs less the more of them are done at once.
-    fn in_turn(&self, run: Run) -> Run {
+    fn in_turn(&self, run: Run, newest_ns: i64) -> Run {
         let first_ns = match run.stage {
             Stage::Revised => schedule::revised_at(run.range.start, &self.settings).min(),
             _ => Some(run.range.start),
         };
         let is_held = first_ns.is_some_and(|start_ns| self.held.holds(start_ns));
-        if is_held { run.shortened(&self.settings) } else { run }
+        if !is_held {
+            return run;
+        }
+        run.shortened(self.held.bytes_of_window(newest_ns, &self.settings), &self.settings)
     }
 
     /// Records what is done and not recorded yet.
