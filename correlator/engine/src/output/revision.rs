@@ -276,11 +276,13 @@ mod tests {
             WindowColumns::changed(10, &before, &now, 1).unwrap()
         };
         assert!(changed("PUT").is_empty());
-        let changed = changed("POST");
-        let hops = read::<Hop>(&[changed.hops]);
-        let methods: Vec<_> = hops.iter().filter_map(|hop| hop.method.as_deref()).collect();
-        assert_eq!(methods, ["GET", "PUT"]);
-        let paths = read::<Path>(&[changed.paths]);
-        assert_eq!((paths.len(), paths[0].hops.len()), (1, 1));
+        for other in ["POST", "TRACE"] {
+            let changed = changed(other);
+            let hops = read::<Hop>(&[changed.hops]);
+            let methods: Vec<_> = hops.iter().filter_map(|hop| hop.method.as_deref()).collect();
+            assert_eq!(methods, ["GET", "PUT"], "{other}");
+            let paths = read::<Path>(&[changed.paths]);
+            assert_eq!((paths.len(), paths[0].hops.len()), (1, 1), "{other}");
+        }
     }
 }
